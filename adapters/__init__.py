@@ -1,0 +1,1 @@
+"""Connects the outside world to the application: command line, HTTP, stores, executors, formats."""

@@ -1,0 +1,132 @@
+"""Why not: the blockers of a requirement on this farm, and of a job that is not even queued, as data with numbers."""
+
+from domain.decisions import Reason, ReasonCode, Segment
+from domain.dependency import DependencyState
+from domain.farm import Farm
+from domain.job.values import Job
+from domain.messages import JobId, NodeId
+from domain.nodeindex import NodeIndex, bits
+from domain.resources import Requirement
+
+
+def of_shape(farm: Farm, index: NodeIndex, segment: Segment, fitting: int) -> tuple[Reason, ...]:
+    """All that keeps one more task of a segment from being placed on this index. O(resources), not O(nodes)."""
+    requirement = segment.requirement
+    never = impossible(index, requirement)  # remembered per shape, so asking every cycle is cheap
+    if never:
+        return never
+    if not index.open_mask:
+        return (Reason(ReasonCode.NO_NODES, needed=requirement.slots),)
+    candidates = index.open_mask & index.with_attributes(requirement.attributes)
+    if not candidates:
+        return (Reason(ReasonCode.NODES_UNAVAILABLE, needed=requirement.slots),)
+    if requirement.slots > 1 and fitting:
+        return (_slots_short(index, requirement, fitting),)
+    sticky = _last_nearest_miss(farm, segment)
+    return _short(index, requirement, candidates, sticky)
+
+
+def impossible(index: NodeIndex, requirement: Requirement) -> tuple[Reason, ...]:
+    """Why no registered node (or gang of them) could ever hold one task, even empty; nothing if some could."""
+    if not index.ids:
+        return ()
+    capable = index.capable(requirement)
+    if capable:
+        return _gang_too_large(index, requirement, capable)
+    for need in requirement.attributes:
+        if not index.with_attributes((need,)):
+            return (Reason(ReasonCode.ATTRIBUTE_MISSING, entity=need.name),)
+    with_attributes = index.with_attributes(requirement.attributes)
+    if not with_attributes:
+        return tuple(Reason(ReasonCode.ATTRIBUTE_MISSING, entity=n.name) for n in requirement.attributes)
+    return _too_large(index, requirement, with_attributes)
+
+
+def _too_large(index: NodeIndex, requirement: Requirement, mask: int) -> tuple[Reason, ...]:
+    """What the node that lacks the fewest resources lacks even when empty."""
+    best: tuple[Reason, ...] = ()
+    for number in bits(mask):
+        has = dict(index.capacity[number].items())
+        lacking = tuple(
+            Reason(ReasonCode.TOO_LARGE, "", resource, amount, has.get(resource, 0), index.ids[number])
+            for resource, amount in requirement.resources.items()
+            if has.get(resource, 0) < amount
+        )
+        if not best or (len(lacking), -lacking[0].available) < (len(best), -best[0].available):
+            best = lacking
+    return best
+
+
+def _gang_too_large(index: NodeIndex, requirement: Requirement, capable: int) -> tuple[Reason, ...]:
+    if requirement.slots == 1:
+        return ()
+    if requirement.distinct_nodes:
+        slots = capable.bit_count()
+    else:
+        rooms = (index.capacity[number].count_of(requirement.resources) for number in bits(capable))
+        slots = sum(requirement.slots if room is None else room for room in rooms)
+    if slots >= requirement.slots:
+        return ()
+    what = "nodes" if requirement.distinct_nodes else "slots"
+    return (Reason(ReasonCode.TOO_LARGE, "", what, requirement.slots, slots),)
+
+
+def _slots_short(index: NodeIndex, requirement: Requirement, fitting: int) -> Reason:
+    if requirement.distinct_nodes:
+        return Reason(ReasonCode.SLOTS_SHORT, "", "nodes", requirement.slots, fitting.bit_count())
+    rooms = (index.free[number].count_of(requirement.resources) for number in index.by_best_fit(fitting))
+    return Reason(ReasonCode.SLOTS_SHORT, "", "slots", requirement.slots, sum(room or 0 for room in rooms))
+
+
+def _short(index: NodeIndex, requirement: Requirement, candidates: int, sticky: NodeId) -> tuple[Reason, ...]:
+    """The resources short on the nearest-miss node: one that lacks a single resource if any does, else all of them."""
+    needs = requirement.resources.items()
+    for resource, amount in needs:
+        others = candidates
+        for other, other_amount in needs:
+            if other != resource:
+                others &= index.at_least(other, other_amount)
+        if others:
+            return (_miss(index, resource, amount, others, sticky),)
+    return tuple(_miss(index, resource, amount, candidates, sticky) for resource, amount in needs)
+
+
+def _miss(index: NodeIndex, resource: str, amount: int, mask: int, sticky: NodeId) -> Reason:
+    """The nearest miss in a mask; the node named last time stays named while it is still one, to keep the log quiet."""
+    number = index.numbers.get(sticky, -1)
+    if number < 0 or not mask >> number & 1:
+        number = index.most_free(mask, resource)
+    available = index.available(number, resource)
+    return Reason(ReasonCode.RESOURCES_SHORT, "", resource, amount, available, index.ids[number])
+
+
+def _last_nearest_miss(farm: Farm, segment: Segment) -> NodeId:
+    known = farm.blocked.get(segment.name)
+    return known.reasons[0].node_id if known and known.reasons else ""
+
+
+def behind(head: JobId) -> Reason:
+    """A job further up must start first."""
+    return Reason(ReasonCode.BEHIND_HEAD, entity=head)
+
+
+def of_job(farm: Farm, job: Job, now_ms: int) -> tuple[Reason, ...]:
+    """Everything that keeps a live job's unplaced tasks waiting, from its own facts and the recorded reasons."""
+    reasons = []
+    if job.held:
+        reasons.append(Reason(ReasonCode.HELD))
+    if job.paused:
+        reasons.append(Reason(ReasonCode.PAUSED))
+    for edge in farm.edges_into(job.spec.job_id):
+        if edge.blocks:
+            failed = edge.state is DependencyState.FAILED
+            code = ReasonCode.DEPENDENCY_FAILED if failed else ReasonCode.DEPENDENCY
+            reasons.append(Reason(code, entity=edge.predecessor_id))
+    if not job.queued and job.spec.not_before_ms is not None and job.spec.not_before_ms > now_ms:
+        reasons.append(Reason(ReasonCode.START_TIME, until_ms=job.spec.not_before_ms))
+    if job.delayed:
+        reasons.append(Reason(ReasonCode.BACK_OFF, until_ms=job.delayed[0][0]))
+    recorded = farm.blocked.get(farm.queue.segment_of(job).name)
+    if recorded is not None and job.startable and job.waiting:
+        reasons += recorded.reasons
+    return tuple(reasons)

@@ -1,0 +1,146 @@
+"""Client: who owns work (a studio client, a show, a research project), with a guarantee, a limit and a tier."""
+
+from msgspec.structs import replace
+
+from domain import errors
+from domain.messages import SAFE_ID, ClientId, Command, Event, Value
+
+
+class Shares(Value, frozen=True):
+    """What a client may count on and may not exceed, in percent of the farm's processors and GPUs."""
+
+    guarantee_percent: int = 0
+    limit_percent: int = 100
+    tier: str = "standard"
+    max_tasks: int | None = None
+    """How many tasks may run at once; None means no such limit."""
+
+
+class ClientRegistered(Event, frozen=True, kw_only=True, tag="client.registered"):
+    """A client became known."""
+
+    client_id: ClientId
+    name: str
+    shares: Shares = Shares()
+
+
+class ClientSharesChanged(Event, frozen=True, kw_only=True, tag="client.shares_changed"):
+    """A client has another guarantee, limit or tier."""
+
+    client_id: ClientId
+    shares: Shares
+
+
+class ClientSuspended(Event, frozen=True, kw_only=True, tag="client.suspended"):
+    """A client can submit nothing and none of its tasks starts."""
+
+    client_id: ClientId
+    why: str = ""
+
+
+class ClientReinstated(Event, frozen=True, kw_only=True, tag="client.reinstated"):
+    """A suspended client is welcome again."""
+
+    client_id: ClientId
+
+
+ClientEvent = ClientRegistered | ClientSharesChanged | ClientSuspended | ClientReinstated
+
+
+class RegisterClient(Command, frozen=True, kw_only=True, tag="register-client"):
+    """Make a client known."""
+
+    client_id: ClientId
+    name: str = ""
+    shares: Shares = Shares()
+
+
+class ChangeShares(Command, frozen=True, kw_only=True, tag="change-shares"):
+    """Give a client another guarantee, limit or tier."""
+
+    client_id: ClientId
+    shares: Shares
+
+
+class SuspendClient(Command, frozen=True, kw_only=True, tag="suspend-client"):
+    """Take nothing more from a client."""
+
+    client_id: ClientId
+    why: str = ""
+
+
+class ReinstateClient(Command, frozen=True, kw_only=True, tag="reinstate-client"):
+    """Lift the suspension."""
+
+    client_id: ClientId
+
+
+ClientCommand = RegisterClient | ChangeShares | SuspendClient | ReinstateClient
+
+
+class Client(Value, frozen=True):
+    """The state of one client: the fold of its events."""
+
+    client_id: ClientId
+    name: str
+    shares: Shares = Shares()
+    suspended: bool = False
+
+
+def decide(client: Client | None, command: ClientCommand, now_ms: int) -> tuple[ClientEvent, ...]:
+    """Percentages lie in 0..100 and a guarantee never exceeds its limit; a client is registered once."""
+    if isinstance(command, RegisterClient):
+        check_shares(command.client_id, command.shares)
+        return _register(client, command, now_ms)
+    if client is None:
+        raise errors.ClientNotFound(client_id=command.client_id)
+    if isinstance(command, ChangeShares):
+        check_shares(command.client_id, command.shares)
+        changed = client.shares != command.shares
+        return _if(changed, ClientSharesChanged(at_ms=now_ms, client_id=client.client_id, shares=command.shares))
+    if isinstance(command, SuspendClient):
+        return _if(
+            not client.suspended,
+            ClientSuspended(at_ms=now_ms, client_id=client.client_id, why=command.why),
+        )
+    return _if(client.suspended, ClientReinstated(at_ms=now_ms, client_id=client.client_id))
+
+
+def _register(client: Client | None, command: RegisterClient, now_ms: int) -> tuple[ClientEvent, ...]:
+    if client is None:
+        name = command.name or command.client_id
+        return (ClientRegistered(at_ms=now_ms, client_id=command.client_id, name=name, shares=command.shares),)
+    if client.shares == command.shares:
+        return ()
+    raise errors.ClientInvalid(
+        client_id=command.client_id,
+        problem="it is registered with other shares; `milepost client set` changes them",
+    )
+
+
+def check_shares(client_id: ClientId, shares: Shares) -> None:
+    """ClientInvalid unless 0 ≤ guarantee ≤ limit ≤ 100 and the task limit is positive."""
+    if SAFE_ID.fullmatch(client_id) is None:
+        raise errors.ClientInvalid(client_id=client_id, problem="an id is plain letters, digits, `_.@+-`")
+    if not 0 <= shares.guarantee_percent <= shares.limit_percent <= 100:
+        problem = (
+            f"guarantee {shares.guarantee_percent} % and limit {shares.limit_percent} % must be "
+            "0..100, the guarantee not above the limit"
+        )
+        raise errors.ClientInvalid(client_id=client_id, problem=problem)
+    if shares.max_tasks is not None and shares.max_tasks < 1:
+        raise errors.ClientInvalid(client_id=client_id, problem="the task limit must be at least 1")
+
+
+def _if(condition: bool, event: ClientEvent) -> tuple[ClientEvent, ...]:
+    return (event,) if condition else ()
+
+
+def evolve(client: Client | None, event: ClientEvent) -> Client:
+    """The state after one more fact."""
+    if isinstance(event, ClientRegistered):
+        return Client(event.client_id, event.name, event.shares)
+    assert client is not None
+    if isinstance(event, ClientSharesChanged):
+        return replace(client, shares=event.shares)
+    return replace(client, suspended=isinstance(event, ClientSuspended))

@@ -1,0 +1,416 @@
+"""Farm: everything a scheduling cycle reads, folded from the log up to one position.
+
+The one mutable structure of the domain: an index over all live aggregates, owned by its fold. It holds live work only;
+what has ended is read from its stream. `apply` folds one event and keeps the indices; `Farm.fold` replays a long log by
+evolving states first and building the indices once. A snapshot is a cache: deleting it changes nothing but time.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, get_args
+
+from domain import checkpoint, client, dependency, job, node, workflow
+from domain.client import Client
+from domain.cycle import POLICY_STREAM, CommandRefused, CycleDecided, PoliciesAdopted
+from domain.decisions import Blocked
+from domain.dependency import Dependency
+from domain.farm_snapshot import ClientUse, FarmSnapshot, Versioned
+from domain.job import events as e
+from domain.job.values import ENDED, Attempt, AttemptNumber, Job, JobStatus
+from domain.messages import (
+    ClientId,
+    DependencyId,
+    Event,
+    JobId,
+    NodeId,
+    StreamId,
+    WorkflowId,
+    client_stream,
+    node_stream,
+)
+from domain.node import Node
+from domain.nodeindex import NodeIndex
+from domain.policies import Policies
+from domain.queue import Queue
+from domain.workflow import Workflow
+
+
+class Farm:
+    """The live state at one log position."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        """The notification id of the last event folded in."""
+        self.now_ms = 0
+        """The time of that event."""
+        self.jobs: dict[JobId, Job] = {}
+        self.nodes: dict[NodeId, Node] = {}
+        self.clients: dict[ClientId, Client] = {}
+        self.workflows: dict[WorkflowId, Workflow] = {}
+        self.dependencies: dict[DependencyId, Dependency] = {}
+        self.policies = Policies()
+        self.cycle = 0
+        """The number of the last cycle that was recorded."""
+        self.blocked: dict[str, Blocked] = {}
+        """Recorded reasons by segment name."""
+        self.cycle_day: StreamId = ""
+        """The cycle stream that was written last."""
+        self.outcomes: dict[WorkflowId, dict[JobId, JobStatus]] = {}
+        """How the ended jobs of live workflows ended."""
+        self.versions: dict[StreamId, int] = {}
+        self.index = NodeIndex()
+        self.queue = Queue()
+        self.delayed: dict[JobId, int] = {}
+        """Jobs with tasks in back-off, and when the first of them may go on."""
+        self.use: dict[ClientId, ClientUse] = {}
+        """What each client's live attempts hold."""
+        self.incoming: dict[JobId, set[DependencyId]] = {}
+        """Edges by successor."""
+        self.outgoing: dict[JobId, set[DependencyId]] = {}
+        """Edges by predecessor."""
+        self.placed: dict[NodeId, set[tuple[JobId, AttemptNumber]]] = {}
+        """Live attempts by node."""
+        self._indexed = True
+
+    # -- folding -------------------------------------------------------------------------------------------------
+
+    def apply(self, position: int, stream: StreamId, version: int, event: Any, state: Any = None) -> None:
+        """Folds the next event; `state` is the aggregate after it, where the caller has it already."""
+        kind = type(event)
+        self.position, self.now_ms = position, event.at_ms
+        self.versions[stream] = version
+        if kind in _JOB_EVENTS:
+            before = self.jobs.get(stream)
+            after = job.evolve(before, event) if state is None else state
+            _JOB_INDEX.get(kind, _resettle)(self, before, after, event)
+        else:
+            _FOLD[kind](self, stream, event, state)
+
+    @classmethod
+    def fold(cls, rows: Iterable[tuple[int, StreamId, int, Any]], start: "Farm | None" = None) -> "Farm":
+        """The farm after many events: states first, indices once at the end."""
+        farm = start or cls()
+        farm._indexed = False
+        jobs, versions, evolve, others = farm.jobs, farm.versions, job.evolve, _FOLD
+        position, event = farm.position, None
+        for position, stream, version, event in rows:  # noqa: B007 (the last one is read below)
+            versions[stream] = version
+            if type(event) in _JOB_EVENTS:
+                jobs[stream] = after = evolve(jobs.get(stream), event)
+                if after.ended is not None and not after.live:
+                    farm._forget_job(after)
+            else:
+                others[type(event)](farm, stream, event, None)
+        if event is not None:
+            farm.position, farm.now_ms = position, event.at_ms
+        farm._reindex()
+        return farm
+
+    def _reindex(self) -> None:
+        self._indexed = True
+        self.index, self.queue = NodeIndex(), Queue()
+        self.delayed, self.use, self.placed = {}, {}, {}
+        for each in self.nodes.values():
+            self.index.put(each)
+        for each_job in self.jobs.values():
+            if each_job.live:
+                for number, attempt in each_job.live.items():
+                    self._allocate(each_job, number, attempt)
+            self._settle(each_job)
+
+    # -- jobs ----------------------------------------------------------------------------------------------------
+
+    def _settle(self, after: Job) -> None:
+        """Brings queue and back-off in line with a job's state."""
+        segment = self.queue.settle(after)
+        if segment is not None:
+            self.index.fitting(segment.requirement)  # learns the amounts asked for
+        if after.delayed:
+            self.delayed[after.spec.job_id] = after.delayed[0][0]
+        elif self.delayed:
+            self.delayed.pop(after.spec.job_id, None)
+
+    def _allocate(self, after: Job, number: AttemptNumber, attempt: Attempt) -> None:
+        need, job_id = after.spec.requirement.resources, after.spec.job_id
+        for node_id, slots in attempt.nodes:
+            self.index.allocate(self.index.numbers[node_id], need, slots)
+            self.placed.setdefault(node_id, set()).add((job_id, number))
+        self._client_use(after.spec.client_id).add(need, after.spec.requirement.slots, 1)
+
+    def _release(self, before: Job, numbers: Iterable[AttemptNumber]) -> None:
+        need, job_id = before.spec.requirement.resources, before.spec.job_id
+        count = 0
+        for number in numbers:
+            count += 1
+            for node_id, slots in before.live[number].nodes:
+                self.index.release(self.index.numbers[node_id], need, slots)
+                self.placed[node_id].discard((job_id, number))
+        self._client_use(before.spec.client_id).add(need, before.spec.requirement.slots, -count)
+
+    def _client_use(self, client_id: ClientId) -> ClientUse:
+        use = self.use.get(client_id)
+        if use is None:
+            use = self.use[client_id] = ClientUse()
+        return use
+
+    def _forget_job(self, ended: Job) -> None:
+        """Drops a job of which nothing lives any more."""
+        job_id = ended.spec.job_id
+        self.jobs.pop(job_id, None)
+        self.versions.pop(job_id, None)
+        if self._indexed:
+            self.queue.drop(ended)
+            self.delayed.pop(job_id, None)
+        if ended.spec.workflow_id in self.outcomes and ended.ended is not None:
+            self.outcomes[ended.spec.workflow_id][job_id] = ended.ended
+        if job_id in self.incoming or job_id in self.outgoing:
+            self._forget_edges(job_id)
+
+    def _forget_edges(self, job_id: JobId) -> None:
+        """Drops the edges of which neither end lives."""
+        for edge_id in (*self.incoming.get(job_id, ()), *self.outgoing.get(job_id, ())):
+            edge = self.dependencies[edge_id]
+            if edge.predecessor_id not in self.jobs and edge.successor_id not in self.jobs:
+                self._forget_edge(edge)
+
+    def _forget_edge(self, edge: Dependency) -> None:
+        del self.dependencies[edge.dependency_id]
+        self.versions.pop(edge.dependency_id, None)
+        for table, job_id in ((self.incoming, edge.successor_id), (self.outgoing, edge.predecessor_id)):
+            table[job_id].discard(edge.dependency_id)
+            if not table[job_id]:
+                del table[job_id]
+
+    # -- questions -----------------------------------------------------------------------------------------------
+
+    def edges_into(self, job_id: JobId) -> list[Dependency]:
+        """The dependencies of a job, by id."""
+        return [self.dependencies[edge_id] for edge_id in sorted(self.incoming.get(job_id, ()))]
+
+    def edges_from(self, job_id: JobId) -> list[Dependency]:
+        """The dependencies on a job, by id."""
+        return [self.dependencies[edge_id] for edge_id in sorted(self.outgoing.get(job_id, ()))]
+
+    def successors(self, job_id: JobId) -> list[JobId]:
+        """The jobs that wait or waited for this one."""
+        return [edge.successor_id for edge in self.edges_from(job_id)]
+
+    def attempts_on(self, node_id: NodeId) -> list[tuple[JobId, AttemptNumber]]:
+        """The live attempts on a node, by job and number."""
+        return sorted(self.placed.get(node_id, ()))
+
+    def next_wake_ms(self) -> int | None:
+        """When the first back-off ends; None if nothing is in back-off."""
+        return min(self.delayed.values(), default=None)
+
+    # -- snapshots -----------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> FarmSnapshot:
+        """All live states as one value, from which `restore` makes an equal farm."""
+        return FarmSnapshot(
+            position=self.position,
+            now_ms=self.now_ms,
+            jobs=self._versioned(dict(sorted(self.jobs.items()))),
+            nodes=self._versioned(self.nodes, node_stream),
+            clients=self._versioned(dict(sorted(self.clients.items())), client_stream),
+            workflows=self._versioned(dict(sorted(self.workflows.items()))),
+            dependencies=self._versioned(dict(sorted(self.dependencies.items()))),
+            policies=self.policies,
+            cycle=self.cycle,
+            cycle_day=self.cycle_day,
+            blocked=tuple(self.blocked[name] for name in sorted(self.blocked)),
+            outcomes={key: dict(sorted(value.items())) for key, value in sorted(self.outcomes.items())},
+            other_versions={s: v for s, v in sorted(self.versions.items()) if s.startswith(_UNNAMED)},
+        )
+
+    def _versioned(
+        self, states: dict[str, Any], stream_of: Callable[[str], StreamId] = str
+    ) -> tuple[Versioned[Any], ...]:
+        """In the order of the table: nodes are numbered in the order of their registration."""
+        return tuple(Versioned(self.versions[stream_of(key)], state) for key, state in states.items())
+
+    @classmethod
+    def restore(cls, snapshot: FarmSnapshot) -> "Farm":
+        """The farm that a snapshot was taken of."""
+        farm = cls()
+        farm.position, farm.now_ms = snapshot.position, snapshot.now_ms
+        farm.policies, farm.cycle, farm.cycle_day = snapshot.policies, snapshot.cycle, snapshot.cycle_day
+        farm.blocked = {blocked.segment: blocked for blocked in snapshot.blocked}
+        farm.outcomes = {key: dict(value) for key, value in snapshot.outcomes.items()}
+        farm.versions = dict(snapshot.other_versions)
+        farm._take(farm.jobs, snapshot.jobs, lambda state: state.spec.job_id)
+        farm._take(farm.nodes, snapshot.nodes, lambda state: state.node_id, node_stream)
+        farm._take(farm.clients, snapshot.clients, lambda state: state.client_id, client_stream)
+        farm._take(farm.workflows, snapshot.workflows, lambda state: state.workflow_id)
+        farm._take(farm.dependencies, snapshot.dependencies, lambda state: state.dependency_id)
+        for edge in farm.dependencies.values():
+            farm._link(edge)
+        farm._reindex()
+        return farm
+
+    def _take(
+        self,
+        table: dict[str, Any],
+        rows: Iterable[Versioned[Any]],
+        id_of: Callable[[Any], str],
+        stream_of: Callable[[str], StreamId] = str,
+    ) -> None:
+        for row in rows:
+            key = id_of(row.state)
+            table[key] = row.state
+            self.versions[stream_of(key)] = row.version
+
+    def _link(self, edge: Dependency) -> None:
+        self.incoming.setdefault(edge.successor_id, set()).add(edge.dependency_id)
+        self.outgoing.setdefault(edge.predecessor_id, set()).add(edge.dependency_id)
+
+
+_UNNAMED = ("cycle-", "refusal-", POLICY_STREAM)
+"""Streams whose state is not an aggregate but whose version the next writer needs."""
+
+
+# -- how each job event moves the indices ------------------------------------------------------------------------
+
+
+def _resettle(farm: Farm, before: Job | None, after: Job, event: Event) -> None:
+    farm.jobs[after.spec.job_id] = after
+    farm._settle(after)
+
+
+def _only_state(farm: Farm, before: Job | None, after: Job, event: Event) -> None:
+    farm.jobs[after.spec.job_id] = after
+
+
+def _placed(farm: Farm, before: Job, after: Job, event: e.TasksPlaced) -> None:
+    farm.jobs[after.spec.job_id] = after
+    for number in range(before.next_attempt, after.next_attempt):
+        farm._allocate(after, number, after.live[number])
+    farm._settle(after)
+
+
+def _ended(farm: Farm, before: Job, after: Job, event: e.TasksSucceeded | e.TasksFailed | e.TasksStopped) -> None:
+    farm._release(before, [end.attempt for end in event.ends])
+    _keep_or_forget(farm, after)
+
+
+def _lost(farm: Farm, before: Job, after: Job, event: e.TasksLost) -> None:
+    farm._release(before, event.attempts)
+    _keep_or_forget(farm, after)
+
+
+def _closed(farm: Farm, before: Job, after: Job, event: Event) -> None:
+    _keep_or_forget(farm, after)
+
+
+def _keep_or_forget(farm: Farm, after: Job) -> None:
+    if after.ended in ENDED and not after.live:
+        farm._forget_job(after)
+    else:
+        farm.jobs[after.spec.job_id] = after
+        farm._settle(after)
+
+
+_JOB_INDEX: dict[type[Event], Callable[..., None]] = {
+    e.TasksPlaced: _placed,
+    e.TasksStarted: _only_state,
+    e.ProgressMarked: _only_state,
+    e.PartialPublished: _only_state,
+    e.TaskCheckpointed: _only_state,
+    e.TasksStopping: _only_state,
+    e.TasksSucceeded: _ended,
+    e.TasksFailed: _ended,
+    e.TasksStopped: _ended,
+    e.TasksLost: _lost,
+    e.JobCompleted: _closed,
+    e.JobFailed: _closed,
+    e.JobCancelled: _closed,
+}
+_JOB_EVENTS = frozenset(get_args(e.JobEvent))
+
+
+# -- how the other events are folded -----------------------------------------------------------------------------
+
+
+def _node(farm: Farm, stream: StreamId, event: Any, state: Node | None) -> None:
+    after = node.evolve(farm.nodes.get(event.node_id), event) if state is None else state
+    farm.nodes[event.node_id] = after
+    if farm._indexed:
+        farm.index.put(after)
+
+
+def _client(farm: Farm, stream: StreamId, event: Any, state: Client | None) -> None:
+    known = farm.clients.get(event.client_id)
+    farm.clients[event.client_id] = client.evolve(known, event) if state is None else state
+
+
+def _workflow(farm: Farm, stream: StreamId, event: Any, state: Workflow | None) -> None:
+    after = state
+    if after is None and not isinstance(event, workflow.WorkflowArchived):
+        after = workflow.evolve(farm.workflows.get(stream), event)
+    if after is None or after.ended is not None:
+        farm.workflows.pop(stream, None)
+        farm.outcomes.pop(stream, None)
+        farm.versions.pop(stream, None)
+        return
+    farm.workflows[stream] = after
+    if isinstance(event, workflow.WorkflowReopened):
+        farm.outcomes[stream] = dict(event.outcomes)
+    else:
+        farm.outcomes.setdefault(stream, {})
+
+
+def _dependency(farm: Farm, stream: StreamId, event: Any, state: Dependency | None) -> None:
+    known = farm.dependencies.get(stream)
+    if known is None and not isinstance(event, dependency.DependencyDeclared):
+        farm.versions.pop(stream, None)  # neither end lives any more
+        return
+    after = dependency.evolve(known, event) if state is None else state
+    farm.dependencies[stream] = after
+    if known is None:
+        farm._link(after)
+
+
+def _nothing(farm: Farm, stream: StreamId, event: Event, state: Any) -> None:
+    """Checkpoints live in their own streams; the job remembers its newest ones."""
+    farm.versions.pop(stream, None)
+
+
+def _cycle(farm: Farm, stream: StreamId, event: CycleDecided, state: Any) -> None:
+    farm.cycle = event.cycle
+    if stream != farm.cycle_day:
+        farm.versions.pop(farm.cycle_day, None)
+        farm.cycle_day = stream
+    if event.keyframe:
+        farm.blocked = {}
+    for name in event.cleared:
+        farm.blocked.pop(name, None)
+    for blocked in event.blocked:
+        farm.blocked[blocked.segment] = blocked
+
+
+def _policies(farm: Farm, stream: StreamId, event: PoliciesAdopted, state: Any) -> None:
+    farm.policies = event.policies
+
+
+def _refused(farm: Farm, stream: StreamId, event: CommandRefused, state: Any) -> None:
+    for other in [s for s in farm.versions if s.startswith("refusal-") and s != stream]:
+        del farm.versions[other]
+
+
+def _families() -> dict[type[Event], Callable[[Farm, StreamId, Any, Any], None]]:
+    table: dict[type[Event], Callable[[Farm, StreamId, Any, Any], None]] = {
+        CycleDecided: _cycle,
+        PoliciesAdopted: _policies,
+        CommandRefused: _refused,
+    }
+    for family, handler in (
+        (node.NodeEvent, _node),
+        (client.ClientEvent, _client),
+        (workflow.WorkflowEvent, _workflow),
+        (dependency.DependencyEvent, _dependency),
+        (checkpoint.CheckpointEvent, _nothing),
+    ):
+        table |= dict.fromkeys(get_args(family), handler)
+    return table
+
+
+_FOLD = _families()

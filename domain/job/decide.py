@@ -1,0 +1,404 @@
+"""The rules of a job: which wishes become facts.
+
+Every function is one command; its docstring is the rule. Wanted state already there: no events. Rule broken: an error.
+"""
+
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
+
+from msgspec.structs import replace
+
+from domain import errors, intervals
+from domain.intervals import TaskSet
+from domain.job import commands as c
+from domain.job import events as e
+from domain.job.evolve import evolve
+from domain.job.values import (
+    ENDED,
+    AttemptEnd,
+    AttemptNumber,
+    FailureClass,
+    Job,
+    JobSpec,
+    JobStatus,
+    Placement,
+    Priority,
+    StopCause,
+)
+from domain.messages import SAFE_ID
+
+Events = tuple[e.JobEvent, ...]
+MAX_BACKOFF_MS = 3_600_000
+_ASKED_FOR = (StopCause.CANCELLED, StopCause.REQUEUED)
+PROGRESS_STEP = 25
+"""Progress is a fact only when it crosses a multiple of this; the rest is telemetry."""
+
+
+def decide(job: Job | None, command: c.JobCommand, now_ms: int) -> Events:
+    """The facts that follow from a command in the present state of its job."""
+    if isinstance(command, c.SubmitJob):
+        return submit(job, command, now_ms)
+    if job is None:
+        raise errors.JobNotFound(job_id=command.job_id)
+    return _DECIDE[type(command)](job, command, now_ms)
+
+
+def submit(job: Job | None, command: c.SubmitJob, now_ms: int) -> Events:
+    """A job is accepted once; the same submission again is harmless, another one under its id is refused."""
+    spec = command.spec
+    if job is not None:
+        if job.spec == spec:
+            return ()
+        raise errors.JobExists(job_id=spec.job_id)
+    check_spec(spec)
+    starts_later = spec.not_before_ms is not None and spec.not_before_ms > now_ms
+    queued = not command.after and not starts_later
+    return (e.JobSubmitted(at_ms=now_ms, spec=spec, queued=queued, held=command.held),)
+
+
+def check_spec(spec: JobSpec) -> None:
+    """A specification must name work, at least one task, and amounts that are not negative; else JobInvalid."""
+    problems = {
+        "its id must be `job-` and plain letters, digits, `_.@+-`": not spec.job_id.startswith("job-")
+        or SAFE_ID.fullmatch(spec.job_id) is None,
+        "it has no tasks": not spec.tasks,
+        "it has nothing to run": not spec.work.argv and not spec.work.payload,
+        "a gang needs at least one slot": spec.requirement.slots < 1,
+        "its resources are negative": spec.requirement.resources.is_negative(),
+        "its walltime must be positive": spec.walltime_ms is not None and spec.walltime_ms <= 0,
+        "its retries must not be negative": spec.retries < 0,
+        "its back-off and grace must not be negative": spec.backoff_ms < 0 or spec.grace_ms < 0,
+    }
+    for problem, broken in problems.items():
+        if broken:
+            raise errors.JobInvalid(job_id=spec.job_id, problem=problem)
+
+
+def queue(job: Job, command: c.QueueJob, now_ms: int) -> Events:
+    """A job that has not ended is queued once."""
+    if job.queued or job.ended is not None:
+        return ()
+    return (e.JobQueued(at_ms=now_ms, job_id=job.spec.job_id),)
+
+
+def unqueue(job: Job, command: c.UnqueueJob, now_ms: int) -> Events:
+    """A queued job whose dependency was reopened starts nothing further; what runs goes on."""
+    if not job.queued or job.ended is not None:
+        return ()
+    return (e.JobUnqueued(at_ms=now_ms, job_id=job.spec.job_id, why=command.why),)
+
+
+def hold(job: Job, command: c.HoldJob, now_ms: int) -> Events:
+    """Any job that has not ended can be held; running tasks go on."""
+    _must_not_have_ended(job, "hold")
+    return () if job.held else (e.JobHeld(at_ms=now_ms, job_id=job.spec.job_id, why=command.why),)
+
+
+def unhold(job: Job, command: c.UnholdJob, now_ms: int) -> Events:
+    """A held job is given back to the queue."""
+    _must_not_have_ended(job, "unhold")
+    return (e.JobUnheld(at_ms=now_ms, job_id=job.spec.job_id),) if job.held else ()
+
+
+def pause(job: Job, command: c.PauseJob, now_ms: int) -> Events:
+    """Any job that has not ended can be paused; its attempts keep their resources, suspended."""
+    _must_not_have_ended(job, "pause")
+    return () if job.paused else (e.JobPaused(at_ms=now_ms, job_id=job.spec.job_id),)
+
+
+def resume(job: Job, command: c.ResumeJob, now_ms: int) -> Events:
+    """A paused job goes on."""
+    _must_not_have_ended(job, "resume")
+    return (e.JobResumed(at_ms=now_ms, job_id=job.spec.job_id),) if job.paused else ()
+
+
+def prioritize(job: Job, command: c.PrioritizeJob, now_ms: int) -> Events:
+    """The priority of a job that has not ended can change at any time."""
+    _must_not_have_ended(job, "prioritize")
+    if job.priority is command.priority:
+        return ()
+    return (
+        e.JobPriorityChanged(
+            at_ms=now_ms, job_id=job.spec.job_id, priority=Priority(command.priority), before=job.priority
+        ),
+    )
+
+
+def set_deadline(job: Job, command: c.SetDeadline, now_ms: int) -> Events:
+    """The deadline of a job that has not ended can change at any time."""
+    _must_not_have_ended(job, "set-deadline")
+    if job.deadline_ms == command.deadline_ms:
+        return ()
+    return (
+        e.JobDeadlineChanged(
+            at_ms=now_ms,
+            job_id=job.spec.job_id,
+            deadline_ms=command.deadline_ms,
+            before_ms=job.deadline_ms,
+        ),
+    )
+
+
+def place(job: Job, command: c.PlaceTasks, now_ms: int) -> Events:
+    """Only waiting tasks of a startable job whose back-off has passed are placed, each on all its slots."""
+    if not job.startable:
+        raise errors.TasksNotWaiting(job_id=job.spec.job_id, tasks=command.placements[0].tasks)
+    free, number = _ready(job, now_ms), job.next_attempt
+    numbered = []
+    for placement in command.placements:
+        left = intervals.difference(free, placement.tasks)
+        count = intervals.size(placement.tasks)
+        if intervals.size(free) - intervals.size(left) != count:
+            raise errors.TasksNotWaiting(job_id=job.spec.job_id, tasks=placement.tasks)
+        _check_slots(job, placement)
+        numbered.append(Placement(placement.tasks, placement.nodes, number))
+        free, number = left, number + count
+    return (
+        e.TasksPlaced(
+            at_ms=now_ms,
+            job_id=job.spec.job_id,
+            client_id=job.spec.client_id,
+            placements=tuple(numbered),
+            reason=command.reason,
+        ),
+    )
+
+
+def _ready(job: Job, now_ms: int) -> TaskSet:
+    tasks = job.waiting
+    for until_ms, delayed in job.delayed:
+        if until_ms <= now_ms:
+            tasks = intervals.union(tasks, delayed)
+    return tasks
+
+
+def _check_slots(job: Job, placement: Placement) -> None:
+    requirement = job.spec.requirement
+    slots = sum(count for _, count in placement.nodes)
+    shared = requirement.distinct_nodes and any(count > 1 for _, count in placement.nodes)
+    if slots != requirement.slots or shared:
+        raise errors.JobInvalid(
+            job_id=job.spec.job_id,
+            problem=f"a placement has {slots} slots, not {requirement.slots} as required",
+        )
+
+
+def report_started(job: Job, command: c.ReportStarted, now_ms: int) -> Events:
+    """A live attempt starts once; reports about superseded attempts are ignored."""
+    live = job.live
+    new = [n for n in command.attempts if n in live and live[n].started_ms is None]
+    return (e.TasksStarted(at_ms=now_ms, job_id=job.spec.job_id, attempts=tuple(new)),) if new else ()
+
+
+def report_progress(job: Job, command: c.ReportProgress, now_ms: int) -> Events:
+    """Progress is recorded when it crosses a step; going backwards is not progress."""
+    attempt = job.live.get(command.attempt)
+    if attempt is None:
+        return ()
+    percent = max(0, min(100, command.percent))
+    step = percent - percent % PROGRESS_STEP
+    if step <= attempt.progress:
+        return ()
+    return (
+        e.ProgressMarked(
+            at_ms=now_ms,
+            job_id=job.spec.job_id,
+            task=attempt.task,
+            attempt=command.attempt,
+            percent=step,
+            status=command.status,
+        ),
+    )
+
+
+def report_partial(job: Job, command: c.ReportPartial, now_ms: int) -> Events:
+    """What a live attempt publishes is recorded; a superseded one publishes nothing."""
+    attempt = job.live.get(command.attempt)
+    if attempt is None:
+        return ()
+    return (
+        e.PartialPublished(
+            at_ms=now_ms,
+            job_id=job.spec.job_id,
+            task=attempt.task,
+            attempt=command.attempt,
+            path=command.path,
+            quality=command.quality,
+        ),
+    )
+
+
+def note_checkpoint(job: Job, command: c.NoteCheckpoint, now_ms: int) -> Events:
+    """Only a live attempt can leave a checkpoint for its task, each checkpoint once."""
+    attempt = job.live.get(command.attempt)
+    if attempt is None:
+        raise errors.AttemptNotFound(job_id=job.spec.job_id, attempt=command.attempt)
+    known = job.checkpoints.get(attempt.task)
+    if known is not None and known.checkpoint_id == command.checkpoint_id:
+        return ()
+    return (
+        e.TaskCheckpointed(
+            at_ms=now_ms,
+            job_id=job.spec.job_id,
+            task=attempt.task,
+            attempt=command.attempt,
+            checkpoint_id=command.checkpoint_id,
+            location=command.location,
+            progress=command.progress,
+        ),
+    )
+
+
+def report_ended(job: Job, command: c.ReportEnded, now_ms: int) -> Events:
+    """Every live attempt ends once: well, badly, or because it was told to; failed tasks retry while they may."""
+    ends = [end for end in command.ends if end.attempt in job.live]
+    events: list[e.JobEvent] = []
+    succeeded = tuple(end for end in ends if end.failure is None)
+    if succeeded:
+        events.append(e.TasksSucceeded(at_ms=now_ms, job_id=job.spec.job_id, ends=succeeded))
+    if len(succeeded) < len(ends):
+        events += _ended_badly(job, [end for end in ends if end.failure is not None], now_ms)
+    return _and_close(job, events, now_ms)
+
+
+def _ended_badly(job: Job, ends: list[AttemptEnd], now_ms: int) -> list[e.JobEvent]:
+    events: list[e.JobEvent] = []
+    for cause in _ASKED_FOR:
+        stopped = tuple(end for end in ends if job.live[end.attempt].stopping is cause)
+        if stopped:
+            events.append(e.TasksStopped(at_ms=now_ms, job_id=job.spec.job_id, ends=stopped, cause=cause))
+            if cause is StopCause.REQUEUED and job.ended is None:
+                tasks = intervals.of(end.task for end in stopped)
+                events.append(e.TasksRequeued(at_ms=now_ms, job_id=job.spec.job_id, tasks=tasks, why=cause))
+    failed = tuple(_as_failure(job, end) for end in ends if job.live[end.attempt].stopping not in _ASKED_FOR)
+    if failed:
+        events.append(e.TasksFailed(at_ms=now_ms, job_id=job.spec.job_id, ends=failed))
+        events += _retries(job, failed, now_ms)
+    return events
+
+
+def _as_failure(job: Job, end: AttemptEnd) -> AttemptEnd:
+    """An attempt that was stopped for its walltime failed by walltime, whatever signal did it."""
+    over = job.live[end.attempt].stopping is StopCause.WALLTIME
+    return replace(end, failure=FailureClass.WALLTIME) if over else end
+
+
+def _retries(job: Job, failed: tuple[AttemptEnd, ...], now_ms: int) -> list[e.JobEvent]:
+    """One requeue event per back-off: the delay doubles with each failure of a task."""
+    if job.ended is not None:
+        return []
+    groups: dict[tuple[int, FailureClass], list[int]] = {}
+    for end in failed:
+        before = job.failures.get(end.task, 0)
+        if before < job.spec.retries and end.failure is not None:
+            delay = min(job.spec.backoff_ms << min(before, 32), MAX_BACKOFF_MS)
+            groups.setdefault((delay, end.failure), []).append(end.task)
+    return [
+        e.TasksRequeued(
+            at_ms=now_ms,
+            job_id=job.spec.job_id,
+            tasks=intervals.of(tasks),
+            why=failure,
+            not_before_ms=now_ms + delay if delay else None,
+        )
+        for (delay, failure), tasks in sorted(groups.items())
+    ]
+
+
+def lose(job: Job, command: c.LoseAttempts, now_ms: int) -> Events:
+    """Attempts of a lost node are over; their tasks wait again at once, without counting as failures."""
+    numbers = tuple(n for n in command.attempts if n in job.live)
+    if not numbers:
+        return ()
+    tasks = intervals.of(job.live[n].task for n in numbers)
+    events: list[e.JobEvent] = [
+        e.TasksLost(at_ms=now_ms, job_id=job.spec.job_id, node_id=command.node_id, attempts=numbers, tasks=tasks)
+    ]
+    if job.ended is None:
+        events.append(e.TasksRequeued(at_ms=now_ms, job_id=job.spec.job_id, tasks=tasks, why=FailureClass.LOST))
+    return _and_close(job, events, now_ms)
+
+
+def stop(job: Job, command: c.StopAttempts, now_ms: int) -> Events:
+    """Live attempts are told to end, each once."""
+    return _stopping(job, command.attempts, command.cause, now_ms)
+
+
+def requeue(job: Job, command: c.RequeueTasks, now_ms: int) -> Events:
+    """Running tasks of a job that has not ended are stopped, to wait again when their attempts are gone."""
+    _must_not_have_ended(job, "requeue")
+    numbers = tuple(
+        n for n, a in job.live.items() if command.tasks is None or intervals.contains(command.tasks, a.task)
+    )
+    return _stopping(job, numbers, StopCause.REQUEUED, now_ms)
+
+
+def _stopping(job: Job, numbers: tuple[AttemptNumber, ...], cause: StopCause, now_ms: int) -> Events:
+    new = tuple(n for n in numbers if n in job.live and job.live[n].stopping is None)
+    if not new:
+        return ()
+    return (
+        e.TasksStopping(at_ms=now_ms, job_id=job.spec.job_id, attempts=new, cause=cause, grace_ms=job.spec.grace_ms),
+    )
+
+
+def retry(job: Job, command: c.RetryJob, now_ms: int) -> Events:
+    """A failed or cancelled job is opened again for the tasks that did not succeed, once nothing of it runs."""
+    if job.ended is None or job.live:
+        status = "still stopping" if job.ended is not None else job.status
+        raise errors.JobNotEnded(job_id=job.spec.job_id, status=status, verb="retry")
+    tasks = intervals.union(job.failed, job.cancelled)
+    if not tasks:
+        return ()
+    opened = replace(job, ended=None, ended_ms=None, failed="", cancelled="", waiting=tasks, failures={}, paused=False)
+    return (e.JobRetried(at_ms=now_ms, job_id=job.spec.job_id, tasks=tasks, job=opened),)
+
+
+def cancel(job: Job, command: c.CancelJob, now_ms: int) -> Events:
+    """A job ends at once when cancelled; its running attempts are told to stop; an ended one stays as it is."""
+    if job.ended is not None:
+        return ()
+    cancelled = e.JobCancelled(at_ms=now_ms, job_id=job.spec.job_id, why=command.why)
+    return (cancelled, *_stopping(job, tuple(job.live), StopCause.CANCELLED, now_ms))
+
+
+def _and_close(job: Job, events: list[e.JobEvent], now_ms: int) -> Events:
+    """Adds the end of the job where these events were its last."""
+    if not events or job.ended is not None:
+        return tuple(events)
+    after = reduce(evolve, events, job)
+    if after.waiting or after.delayed or after.live:
+        return tuple(events)
+    if after.failed:
+        return (*events, e.JobFailed(at_ms=now_ms, job_id=job.spec.job_id, failed=after.failed))
+    return (*events, e.JobCompleted(at_ms=now_ms, job_id=job.spec.job_id))
+
+
+def _must_not_have_ended(job: Job, verb: str) -> None:
+    if job.ended in ENDED:
+        raise errors.JobEnded(job_id=job.spec.job_id, status=job.ended or JobStatus.COMPLETED, verb=verb)
+
+
+_DECIDE: dict[type[c.JobCommand], Callable[[Job, Any, int], Events]] = {
+    c.SubmitJob: submit,
+    c.QueueJob: queue,
+    c.UnqueueJob: unqueue,
+    c.HoldJob: hold,
+    c.UnholdJob: unhold,
+    c.PauseJob: pause,
+    c.ResumeJob: resume,
+    c.PrioritizeJob: prioritize,
+    c.SetDeadline: set_deadline,
+    c.PlaceTasks: place,
+    c.ReportStarted: report_started,
+    c.ReportEnded: report_ended,
+    c.ReportProgress: report_progress,
+    c.ReportPartial: report_partial,
+    c.NoteCheckpoint: note_checkpoint,
+    c.LoseAttempts: lose,
+    c.StopAttempts: stop,
+    c.RequeueTasks: requeue,
+    c.RetryJob: retry,
+    c.CancelJob: cancel,
+}

@@ -1,0 +1,213 @@
+"""How a job's state follows from its facts: no checks, no clock, no policy; history is trusted."""
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec.structs import replace
+
+from domain import intervals
+from domain.intervals import TaskSet
+from domain.job import events as e
+from domain.job.values import Attempt, AttemptEnd, AttemptNumber, Job, JobStatus, StopCause, TaskCheckpoint
+
+
+def evolve(job: Job | None, event: e.JobEvent) -> Job:
+    """The state after one more fact."""
+    if type(event) is e.JobSubmitted:
+        return _submitted(event)
+    return _EVOLVE[type(event)](job, event)
+
+
+def _submitted(event: e.JobSubmitted) -> Job:
+    spec = event.spec
+    return Job(
+        spec=spec,
+        submitted_ms=event.at_ms,
+        priority=spec.priority,
+        deadline_ms=spec.deadline_ms,
+        queued=event.queued,
+        held=event.held,
+        waiting=spec.tasks,
+    )
+
+
+def _queued(job: Job, event: e.JobQueued) -> Job:
+    return replace(job, queued=True)
+
+
+def _unqueued(job: Job, event: e.JobUnqueued) -> Job:
+    return replace(job, queued=False)
+
+
+def _held(job: Job, event: e.JobHeld) -> Job:
+    return replace(job, held=True)
+
+
+def _unheld(job: Job, event: e.JobUnheld) -> Job:
+    return replace(job, held=False)
+
+
+def _paused(job: Job, event: e.JobPaused) -> Job:
+    return replace(job, paused=True)
+
+
+def _resumed(job: Job, event: e.JobResumed) -> Job:
+    return replace(job, paused=False)
+
+
+def _priority_changed(job: Job, event: e.JobPriorityChanged) -> Job:
+    return replace(job, priority=event.priority)
+
+
+def _deadline_changed(job: Job, event: e.JobDeadlineChanged) -> Job:
+    return replace(job, deadline_ms=event.deadline_ms)
+
+
+def _placed(job: Job, event: e.TasksPlaced) -> Job:
+    live = dict(job.live)
+    waiting, delayed = job.waiting, job.delayed
+    number = job.next_attempt
+    for placement in event.placements:
+        waiting = intervals.difference(waiting, placement.tasks)
+        if delayed:
+            delayed = _without(delayed, placement.tasks)
+        number = placement.first_attempt
+        for task in intervals.members(placement.tasks):
+            live[number] = Attempt(task, placement.nodes, event.at_ms)
+            number += 1
+    return replace(job, live=live, waiting=waiting, delayed=delayed, next_attempt=number)
+
+
+def _without(delayed: tuple[tuple[int, TaskSet], ...], tasks: TaskSet) -> tuple[tuple[int, TaskSet], ...]:
+    rest = ((until_ms, intervals.difference(some, tasks)) for until_ms, some in delayed)
+    return tuple((until_ms, some) for until_ms, some in rest if some)
+
+
+def _started(job: Job, event: e.TasksStarted) -> Job:
+    live = dict(job.live)
+    for number in event.attempts:
+        live[number] = replace(live[number], started_ms=event.at_ms)
+    return replace(job, live=live)
+
+
+def _progress_marked(job: Job, event: e.ProgressMarked) -> Job:
+    return _with_attempt(job, event.attempt, replace(job.live[event.attempt], progress=event.percent))
+
+
+def _partial_published(job: Job, event: e.PartialPublished) -> Job:
+    return job
+
+
+def _checkpointed(job: Job, event: e.TaskCheckpointed) -> Job:
+    newest = TaskCheckpoint(event.checkpoint_id, event.location, event.progress)
+    return replace(job, checkpoints=job.checkpoints | {event.task: newest})
+
+
+def _succeeded(job: Job, event: e.TasksSucceeded) -> Job:
+    live = dict(job.live)
+    for end in event.ends:
+        del live[end.attempt]
+    return replace(job, live=live, succeeded=intervals.union(job.succeeded, _tasks(event.ends)))
+
+
+def _failed(job: Job, event: e.TasksFailed) -> Job:
+    failures = dict(job.failures)
+    for end in event.ends:
+        failures[end.task] = failures.get(end.task, 0) + 1
+    after = _ended(job, tuple(end.attempt for end in event.ends), _tasks(event.ends))
+    return replace(after, failures=failures)
+
+
+def _lost(job: Job, event: e.TasksLost) -> Job:
+    if job.ended is JobStatus.CANCELLED:
+        return _ended_cancelled(job, event.attempts, event.tasks)
+    return _ended(job, event.attempts, event.tasks)
+
+
+def _stopping(job: Job, event: e.TasksStopping) -> Job:
+    live = dict(job.live)
+    for number in event.attempts:
+        live[number] = replace(live[number], stopping=event.cause)
+    return replace(job, live=live)
+
+
+def _stopped(job: Job, event: e.TasksStopped) -> Job:
+    numbers, tasks = tuple(end.attempt for end in event.ends), _tasks(event.ends)
+    if event.cause is StopCause.CANCELLED or job.ended is JobStatus.CANCELLED:
+        return _ended_cancelled(job, numbers, tasks)
+    return _ended(job, numbers, tasks)
+
+
+def _requeued(job: Job, event: e.TasksRequeued) -> Job:
+    failed = intervals.difference(job.failed, event.tasks)
+    if event.not_before_ms is None:
+        return replace(job, failed=failed, waiting=intervals.union(job.waiting, event.tasks))
+    return replace(job, failed=failed, delayed=tuple(sorted((*job.delayed, (event.not_before_ms, event.tasks)))))
+
+
+def _completed(job: Job, event: e.JobCompleted) -> Job:
+    return replace(job, ended=JobStatus.COMPLETED, ended_ms=event.at_ms)
+
+
+def _job_failed(job: Job, event: e.JobFailed) -> Job:
+    return replace(job, ended=JobStatus.FAILED, ended_ms=event.at_ms)
+
+
+def _cancelled(job: Job, event: e.JobCancelled) -> Job:
+    return replace(
+        job,
+        ended=JobStatus.CANCELLED,
+        ended_ms=event.at_ms,
+        cancelled=intervals.union(job.cancelled, job.unplaced),
+        waiting="",
+        delayed=(),
+    )
+
+
+def _retried(job: Job | None, event: e.JobRetried) -> Job:
+    return event.job
+
+
+def _with_attempt(job: Job, number: AttemptNumber, attempt: Attempt) -> Job:
+    return replace(job, live=job.live | {number: attempt})
+
+
+def _ended(job: Job, numbers: tuple[AttemptNumber, ...], tasks: TaskSet) -> Job:
+    live = {n: attempt for n, attempt in job.live.items() if n not in numbers}
+    return replace(job, live=live, failed=intervals.union(job.failed, tasks))
+
+
+def _ended_cancelled(job: Job, numbers: tuple[AttemptNumber, ...], tasks: TaskSet) -> Job:
+    live = {n: attempt for n, attempt in job.live.items() if n not in numbers}
+    return replace(job, live=live, cancelled=intervals.union(job.cancelled, tasks))
+
+
+def _tasks(ends: tuple[AttemptEnd, ...]) -> TaskSet:
+    return str(ends[0].task) if len(ends) == 1 else intervals.of(end.task for end in ends)
+
+
+_EVOLVE: dict[type[e.JobEvent], Callable[[Any, Any], Job]] = {
+    e.JobQueued: _queued,
+    e.JobUnqueued: _unqueued,
+    e.JobHeld: _held,
+    e.JobUnheld: _unheld,
+    e.JobPaused: _paused,
+    e.JobResumed: _resumed,
+    e.JobPriorityChanged: _priority_changed,
+    e.JobDeadlineChanged: _deadline_changed,
+    e.TasksPlaced: _placed,
+    e.TasksStarted: _started,
+    e.ProgressMarked: _progress_marked,
+    e.PartialPublished: _partial_published,
+    e.TaskCheckpointed: _checkpointed,
+    e.TasksSucceeded: _succeeded,
+    e.TasksFailed: _failed,
+    e.TasksLost: _lost,
+    e.TasksStopping: _stopping,
+    e.TasksStopped: _stopped,
+    e.TasksRequeued: _requeued,
+    e.JobCompleted: _completed,
+    e.JobFailed: _job_failed,
+    e.JobCancelled: _cancelled,
+    e.JobRetried: _retried,
+}

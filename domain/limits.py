@@ -1,0 +1,63 @@
+"""How much more a client may use: its limit in percent of the farm, and its limit of running tasks."""
+
+from domain.decisions import Reason, ReasonCode
+from domain.farm import Farm
+from domain.farm_snapshot import ClientUse
+from domain.messages import ClientId
+from domain.resources import Requirement
+
+
+class Limits:
+    """What clients hold within one cycle, tentative placements included."""
+
+    def __init__(self, farm: Farm) -> None:
+        self._farm = farm
+        self._use: dict[ClientId, ClientUse] = {}
+        live = [node for node in farm.nodes.values() if not node.retired]
+        self._millicores = sum(node.capacity.millicores for node in live)
+        self._gpus = sum(node.capacity.gpus for node in live)
+
+    def use(self, client_id: ClientId) -> ClientUse:
+        """What a client holds by now."""
+        use = self._use.get(client_id)
+        if use is None:
+            known = self._farm.use.get(client_id)
+            use = self._use[client_id] = known.copy() if known else ClientUse()
+        return use
+
+    def allows(self, client_id: ClientId, requirement: Requirement) -> int | None:
+        """How many more tasks of this requirement may start; None means as many as fit."""
+        client = self._farm.clients.get(client_id)
+        if client is None:
+            return None
+        if client.suspended:
+            return 0
+        rooms = [room // need for _, need, room in self._rooms(client_id, requirement) if need > 0]
+        return min(rooms) if rooms else None
+
+    def _rooms(self, client_id: ClientId, requirement: Requirement) -> list[tuple[str, int, int]]:
+        """(what, needed by one task, left within the limit) for every limit that applies."""
+        shares, use = self._farm.clients[client_id].shares, self.use(client_id)
+        rooms = []
+        if shares.max_tasks is not None:
+            rooms.append(("tasks", 1, shares.max_tasks - use.tasks))
+        if shares.limit_percent < 100:
+            per_slot, slots, percent = requirement.resources, requirement.slots, shares.limit_percent
+            cores_left = self._millicores * percent // 100 - use.millicores
+            rooms.append(("millicores", per_slot.millicores * slots, cores_left))
+            rooms.append(("gpus", per_slot.gpus * slots, self._gpus * percent // 100 - use.gpus))
+        return rooms
+
+    def take(self, client_id: ClientId, requirement: Requirement, tasks: int) -> None:
+        """Counts a tentative placement."""
+        self.use(client_id).add(requirement.resources, requirement.slots, tasks)
+
+    def reason(self, client_id: ClientId, requirement: Requirement) -> Reason:
+        """Which limit stops the client, with its numbers."""
+        if self._farm.clients[client_id].suspended:
+            return Reason(ReasonCode.CLIENT_SUSPENDED, entity=client_id)
+        what, need, left = min(
+            (room for room in self._rooms(client_id, requirement) if room[1] > 0),
+            key=lambda room: room[2] // room[1],
+        )
+        return Reason(ReasonCode.CLIENT_LIMIT, entity=client_id, resource=what, needed=need, available=max(0, left))

@@ -1,0 +1,108 @@
+"""What waits, in order: the queue as segments of jobs that are judged alike.
+
+A segment is one client, one priority and one requirement. Inside it jobs stand by submit time and id, so that a cycle
+merges the heads of segments and drops a whole segment once its shape is blocked.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+
+from domain.decisions import Segment
+from domain.job.values import Job
+from domain.messages import JobId
+
+Place = tuple[int, JobId]
+"""A job's place inside its segment: submit time, id."""
+
+
+class Line:
+    """Jobs of one segment in order; adding at the end and taking from the front are cheap."""
+
+    __slots__ = ("_places", "_start")
+
+    def __init__(self) -> None:
+        self._places: list[Place] = []
+        self._start = 0
+
+    def add(self, place: Place) -> None:
+        """Puts a job in at its place."""
+        places = self._places
+        if not places or place > places[-1]:
+            places.append(place)
+        else:
+            insort(places, place, lo=self._start)
+
+    def remove(self, place: Place) -> None:
+        """Takes a job out."""
+        at = bisect_left(self._places, place, lo=self._start)
+        if at == self._start:
+            self._start += 1
+            if self._start > 64 and self._start * 2 > len(self._places):
+                del self._places[: self._start]
+                self._start = 0
+        else:
+            del self._places[at]
+
+    def __len__(self) -> int:
+        return len(self._places) - self._start
+
+    def __iter__(self) -> Iterator[Place]:
+        """The places in order; the line must not change meanwhile."""
+        return iter(self._places[self._start :] if self._start else self._places)
+
+    def walk(self) -> Iterator[Place]:
+        """As iteration, but without copying the rest of a long line."""
+        places = self._places
+        for at in range(self._start, len(places)):
+            yield places[at]
+
+
+class Queue:
+    """All jobs with tasks that may be placed now, by segment."""
+
+    __slots__ = ("_segments", "lines")
+
+    def __init__(self) -> None:
+        self.lines: dict[Segment, Line] = {}
+        self._segments: dict[JobId, Segment] = {}
+
+    def segment_of(self, job: Job) -> Segment:
+        """The segment where a job belongs."""
+        return Segment(job.spec.client_id, job.priority, job.spec.requirement)
+
+    def settle(self, job: Job) -> Segment | None:
+        """Puts a job in, moves it, or takes it out, as its state demands; the segment if that one is new."""
+        job_id = job.spec.job_id
+        belongs = bool(job.waiting) and job.startable
+        known = self._segments.get(job_id)
+        if known is not None:
+            if belongs and known.priority is job.priority:
+                return None
+            self.drop(job)
+        return self._add(job) if belongs else None
+
+    def _add(self, job: Job) -> Segment | None:
+        segment = self.segment_of(job)
+        self._segments[job.spec.job_id] = segment
+        line = self.lines.get(segment)
+        new = line is None
+        if line is None:
+            line = self.lines[segment] = Line()
+        line.add((job.submitted_ms, job.spec.job_id))
+        return segment if new else None
+
+    def drop(self, job: Job) -> None:
+        """Takes a job out, if it is in."""
+        segment = self._segments.pop(job.spec.job_id, None)
+        if segment is None:
+            return
+        line = self.lines[segment]
+        line.remove((job.submitted_ms, job.spec.job_id))
+        if not line:
+            del self.lines[segment]
+
+    def __contains__(self, job_id: object) -> bool:
+        return job_id in self._segments
+
+    def __len__(self) -> int:
+        return len(self._segments)

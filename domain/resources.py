@@ -1,0 +1,141 @@
+"""How much of what: integer resource vectors, node attributes, and what a task requires.
+
+Quantities are integers in fixed units, so that sums are exact and a node can never be over-allocated by rounding.
+Attributes and their `any_of`/`all_of` matching follow the host requirements of Open Job Description 2023-09.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from domain.messages import Value
+
+
+class ResourceType(StrEnum):
+    """What kinds of resource a node can have."""
+
+    CPU = "cpu"
+    GPU = "gpu"
+    MEMORY = "memory"
+    STORAGE = "storage"
+    NETWORK = "network"
+    SPECIALIZED = "specialized"
+
+
+class Resources(Value, frozen=True):
+    """An amount of each kind of resource; never negative in a requirement or a capacity."""
+
+    millicores: int = 0
+    """Processor time: 1000 is one core."""
+    memory_mib: int = 0
+    gpus: int = 0
+    storage_mib: int = 0
+    network_mbps: int = 0
+    named: tuple[tuple[str, int], ...] = ()
+    """Specialised amounts by name (licences, FPGAs), sorted by name, without zeros."""
+
+    def plus(self, other: "Resources", times: int = 1) -> "Resources":
+        """Sum of this and `times` the other."""
+        return Resources(
+            self.millicores + other.millicores * times,
+            self.memory_mib + other.memory_mib * times,
+            self.gpus + other.gpus * times,
+            self.storage_mib + other.storage_mib * times,
+            self.network_mbps + other.network_mbps * times,
+            _add_named(self.named, other.named, times) if other.named else self.named,
+        )
+
+    def minus(self, other: "Resources", times: int = 1) -> "Resources":
+        """This less `times` the other; the caller has made sure that it fits."""
+        return self.plus(other, -times)
+
+    def count_of(self, need: "Resources") -> int | None:
+        """How many times `need` fits in this; None means without bound (a need of nothing)."""
+        counts = [have // want for have, want in zip(self.amounts(), need.amounts(), strict=True) if want > 0]
+        if need.named:
+            have_named = dict(self.named)
+            counts += [have_named.get(name, 0) // amount for name, amount in need.named]
+        return max(0, min(counts)) if counts else None
+
+    def fits(self, need: "Resources") -> bool:
+        """Whether `need` fits in this once."""
+        if (
+            need.millicores > self.millicores
+            or need.memory_mib > self.memory_mib
+            or need.gpus > self.gpus
+            or need.storage_mib > self.storage_mib
+            or need.network_mbps > self.network_mbps
+        ):
+            return False
+        if not need.named:
+            return True
+        have = dict(self.named)
+        return all(have.get(name, 0) >= amount for name, amount in need.named)
+
+    def amounts(self) -> tuple[int, int, int, int, int]:
+        """The five unnamed amounts in field order."""
+        return (self.millicores, self.memory_mib, self.gpus, self.storage_mib, self.network_mbps)
+
+    def items(self) -> list[tuple[str, int]]:
+        """All amounts that are not zero, by name: the five kinds first, then the named ones."""
+        named = zip(RESOURCE_NAMES, self.amounts(), strict=True)
+        return [(name, amount) for name, amount in named if amount] + list(self.named)
+
+    def is_negative(self) -> bool:
+        """Whether any amount is below zero."""
+        return min(self.amounts()) < 0 or any(amount < 0 for _, amount in self.named)
+
+
+RESOURCE_NAMES = ("millicores", "memory_mib", "gpus", "storage_mib", "network_mbps")
+NOTHING = Resources()
+
+
+def named_amounts(amounts: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    """Named amounts in canonical form."""
+    return tuple(sorted((name, amount) for name, amount in amounts.items() if amount))
+
+
+def _add_named(
+    left: tuple[tuple[str, int], ...], right: tuple[tuple[str, int], ...], times: int
+) -> tuple[tuple[str, int], ...]:
+    total = dict(left)
+    for name, amount in right:
+        total[name] = total.get(name, 0) + amount * times
+    return named_amounts(total)
+
+
+class AttributeNeed(Value, frozen=True):
+    """One demand on a node attribute: at least one of `any_of`, and all of `all_of`, among the node's values."""
+
+    name: str
+    any_of: tuple[str, ...] = ()
+    all_of: tuple[str, ...] = ()
+
+
+class Requirement(Value, frozen=True):
+    """What one task needs: `slots` times a resource vector, on nodes with some attributes.
+
+    One slot is the usual task. A gang of n nodes is `slots=n, distinct_nodes=True`; a gang of n processors over any
+    nodes is `slots=n` with one core each. All slots start together or none does.
+    """
+
+    resources: Resources = NOTHING
+    """Per slot."""
+    slots: int = 1
+    distinct_nodes: bool = False
+    """Whether no two slots may share a node."""
+    attributes: tuple[AttributeNeed, ...] = ()
+
+    def total(self) -> Resources:
+        """What one task holds over all its slots."""
+        return self.resources if self.slots == 1 else NOTHING.plus(self.resources, self.slots)
+
+
+def has_attributes(attributes: Mapping[str, tuple[str, ...]], needs: tuple[AttributeNeed, ...]) -> str | None:
+    """The name of the first demand that these node attributes do not meet; None when all are met."""
+    for need in needs:
+        values = attributes.get(need.name, ())
+        if need.any_of and not any(value in values for value in need.any_of):
+            return need.name
+        if not all(value in values for value in need.all_of):
+            return need.name
+    return None
