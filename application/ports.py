@@ -3,13 +3,13 @@
 Each port has a contract suite under `tests/contracts`, run over every implementation.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from domain.job.values import FailureClass, NodeSlots, Work
-from domain.messages import JobId, NodeId, Value, WorkflowId
+from domain.messages import Event, JobId, NodeId, Recorded, StreamId, Value, WorkflowId
 from domain.resources import Resources
 
 
@@ -179,4 +179,90 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Let go of the nodes; their supervisors and attempts stay as they are."""
+        ...
+
+
+class Unless(NamedTuple):
+    """A condition on the log: nothing after `position` may have one of these topics."""
+
+    position: int
+    topics: tuple[str, ...]
+
+
+class StateSnapshot(NamedTuple):
+    """The encoded state of one stream, or of the whole farm, at one version or position."""
+
+    stream: StreamId
+    version: int
+    topic: str
+    """Which kind of state it is."""
+    state: bytes
+
+
+class Remembered(NamedTuple):
+    """What a command with a caller's id was answered, to answer the same again."""
+
+    command_id: str
+    reply: bytes
+
+
+class Log(Protocol):
+    """The append-only store of events: the state of record. Reading never blocks writing."""
+
+    def append(
+        self,
+        events: Sequence[Recorded],
+        *,
+        unless: Unless | None = None,
+        snapshots: Sequence[StateSnapshot] = (),
+        remembered: Sequence[Remembered] = (),
+    ) -> int:
+        """Stores all of it or nothing, durably, and returns the position of the first event.
+
+        VersionConflict if a version of a stream is taken; PositionConflict if the condition does not hold.
+        """
+        ...
+
+    def position(self) -> int:
+        """The position of the last event, 0 for an empty log."""
+        ...
+
+    def read(self, after: int, limit: int, upto: int | None = None, topics: Sequence[str] = ()) -> list[Recorded]:
+        """Events in order, positions above `after` and not above `upto`, of some topics or of all."""
+        ...
+
+    def replay(self, after: int, upto: int | None = None) -> Iterator[tuple[int, StreamId, int, Event]]:
+        """(position, stream, version, event) in order, without the metadata: the fastest way through the log."""
+        ...
+
+    def stream(self, stream: StreamId, after: int = 0, upto: int | None = None) -> list[Recorded]:
+        """The events of one stream with versions above `after`, not above `upto`."""
+        ...
+
+    def snapshot(self, stream: StreamId, upto: int | None = None) -> StateSnapshot | None:
+        """The newest snapshot of a stream, at or below a version."""
+        ...
+
+    def save_snapshots(self, snapshots: Sequence[StateSnapshot]) -> None:
+        """Stores snapshots; one that is there already stays."""
+        ...
+
+    def forget_snapshots(self) -> None:
+        """Deletes every snapshot, which changes nothing but time."""
+        ...
+
+    def remembered(self, command_id: str) -> bytes | None:
+        """The reply to a command that was answered before."""
+        ...
+
+    def position_at(self, at_ms: int) -> int:
+        """The position of the last event at or before a time, 0 if there is none."""
+        ...
+
+    def streams(self, prefix: str, limit: int) -> list[StreamId]:
+        """Up to `limit` stream ids that begin so, in order."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of files and connections."""
         ...

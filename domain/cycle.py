@@ -15,9 +15,8 @@ POLICY_STREAM: StreamId = "policies"
 class CycleDecided(Event, frozen=True, kw_only=True, tag="cycle.decided"):
     """A scheduling cycle changed why something waits."""
 
-    cycle: int
     position: int
-    """The log position that the plan was made for."""
+    """The log position that the plan was made for: the cycle's number."""
     blocked: tuple[Blocked, ...] = ()
     """Segments whose reasons are new or changed."""
     cleared: tuple[str, ...] = ()

@@ -48,8 +48,6 @@ class Farm:
         self.workflows: dict[WorkflowId, Workflow] = {}
         self.dependencies: dict[DependencyId, Dependency] = {}
         self.policies = Policies()
-        self.cycle = 0
-        """The number of the last cycle that was recorded."""
         self.blocked: dict[str, Blocked] = {}
         """Recorded reasons by segment name."""
         self.cycle_day: StreamId = ""
@@ -215,7 +213,6 @@ class Farm:
             workflows=self._versioned(dict(sorted(self.workflows.items()))),
             dependencies=self._versioned(dict(sorted(self.dependencies.items()))),
             policies=self.policies,
-            cycle=self.cycle,
             cycle_day=self.cycle_day,
             blocked=tuple(self.blocked[name] for name in sorted(self.blocked)),
             outcomes={key: dict(sorted(value.items())) for key, value in sorted(self.outcomes.items())},
@@ -233,7 +230,7 @@ class Farm:
         """The farm that a snapshot was taken of."""
         farm = cls()
         farm.position, farm.now_ms = snapshot.position, snapshot.now_ms
-        farm.policies, farm.cycle, farm.cycle_day = snapshot.policies, snapshot.cycle, snapshot.cycle_day
+        farm.policies, farm.cycle_day = snapshot.policies, snapshot.cycle_day
         farm.blocked = {blocked.segment: blocked for blocked in snapshot.blocked}
         farm.outcomes = {key: dict(value) for key, value in snapshot.outcomes.items()}
         farm.versions = dict(snapshot.other_versions)
@@ -375,7 +372,6 @@ def _nothing(farm: Farm, stream: StreamId, event: Event, state: Any) -> None:
 
 
 def _cycle(farm: Farm, stream: StreamId, event: CycleDecided, state: Any) -> None:
-    farm.cycle = event.cycle
     if stream != farm.cycle_day:
         farm.versions.pop(farm.cycle_day, None)
         farm.cycle_day = stream

@@ -35,7 +35,6 @@ class FarmSnapshot(Value, frozen=True):
     workflows: tuple[Versioned[Workflow], ...] = ()
     dependencies: tuple[Versioned[Dependency], ...] = ()
     policies: Policies = Policies()
-    cycle: int = 0
     cycle_day: StreamId = ""
     blocked: tuple[Blocked, ...] = ()
     outcomes: dict[WorkflowId, dict[JobId, JobStatus]] = {}

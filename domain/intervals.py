@@ -53,6 +53,14 @@ def parse(text: str) -> TaskSet:
     return _join(_merge(sorted(found)))
 
 
+def is_canonical(tasks: TaskSet) -> bool:
+    """Whether this is a set that is not empty, in the form that all functions here take and give."""
+    try:
+        return parse(tasks) == tasks
+    except ValueError:
+        return False
+
+
 def of(numbers: Iterable[int]) -> TaskSet:
     """The set of some task numbers, in any order."""
     return _join(_merge(sorted((n, n) for n in numbers)))
@@ -99,17 +107,17 @@ def difference(left: TaskSet, right: TaskSet) -> TaskSet:
     if not right:
         return left
     out: list[Interval] = []
-    holes = intervals(right)
+    holes, at = intervals(right), 0
     for start, end in intervals(left):
         low = start
-        for hole_low, hole_high in holes:
-            if hole_high < low:
-                continue
-            if hole_low > end:
-                break
+        while at < len(holes) and holes[at][0] <= end:
+            hole_low, hole_high = holes[at]
             if hole_low > low:
                 out.append((low, hole_low - 1))
-            low = hole_high + 1
+            low = max(low, hole_high + 1)
+            if hole_high > end:
+                break  # it reaches into the next interval
+            at += 1
         if low <= end:
             out.append((low, end))
     return _join(out)

@@ -48,7 +48,7 @@ class Meta(Value, frozen=True):
     cause: str = ""
     """The event (`stream@version`) or command it follows from, where that is not the command itself."""
     cycle: int = 0
-    """The scheduling cycle that decided it, 0 outside one."""
+    """The scheduling cycle that decided it: the log position that its plan was made for; 0 outside a cycle."""
 
 
 def topic_of(event_type: type[Event]) -> str:

@@ -84,6 +84,12 @@ class Resources(Value, frozen=True):
         """Whether any amount is below zero."""
         return min(self.amounts()) < 0 or any(amount < 0 for _, amount in self.named)
 
+    def is_canonical(self) -> bool:
+        """Whether named amounts are sorted, without zeros or repetitions, and under names of their own."""
+        if any(not name or name in RESOURCE_NAMES for name, _ in self.named):
+            return False
+        return self.named == named_amounts(dict(self.named))
+
 
 RESOURCE_NAMES = ("millicores", "memory_mib", "gpus", "storage_mib", "network_mbps")
 NOTHING = Resources()

@@ -270,7 +270,7 @@ def _ended_badly(job: Job, ends: list[AttemptEnd], now_ms: int) -> list[e.JobEve
             events.append(e.TasksStopped(at_ms=now_ms, job_id=job.spec.job_id, ends=stopped, cause=cause))
             if cause is StopCause.REQUEUED and job.ended is None:
                 tasks = intervals.of(end.task for end in stopped)
-                events.append(e.TasksRequeued(at_ms=now_ms, job_id=job.spec.job_id, tasks=tasks, why=cause))
+                events.append(e.TasksRequeued(at_ms=now_ms, job_id=job.spec.job_id, tasks=tasks, why=cause.value))
     failed = tuple(_as_failure(job, end) for end in ends if job.live[end.attempt].stopping not in _ASKED_FOR)
     if failed:
         events.append(e.TasksFailed(at_ms=now_ms, job_id=job.spec.job_id, ends=failed))
@@ -299,7 +299,7 @@ def _retries(job: Job, failed: tuple[AttemptEnd, ...], now_ms: int) -> list[e.Jo
             at_ms=now_ms,
             job_id=job.spec.job_id,
             tasks=intervals.of(tasks),
-            why=failure,
+            why=failure.value,
             not_before_ms=now_ms + delay if delay else None,
         )
         for (delay, failure), tasks in sorted(groups.items())
@@ -316,7 +316,7 @@ def lose(job: Job, command: c.LoseAttempts, now_ms: int) -> Events:
         e.TasksLost(at_ms=now_ms, job_id=job.spec.job_id, node_id=command.node_id, attempts=numbers, tasks=tasks)
     ]
     if job.ended is None:
-        events.append(e.TasksRequeued(at_ms=now_ms, job_id=job.spec.job_id, tasks=tasks, why=FailureClass.LOST))
+        events.append(e.TasksRequeued(at_ms=now_ms, job_id=job.spec.job_id, tasks=tasks, why=FailureClass.LOST.value))
     return _and_close(job, events, now_ms)
 
 

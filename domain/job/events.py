@@ -4,7 +4,6 @@ from domain.intervals import TaskSet
 from domain.job.values import (
     AttemptEnd,
     AttemptNumber,
-    FailureClass,
     Job,
     JobSpec,
     Placement,
@@ -171,7 +170,8 @@ class TasksRequeued(Event, frozen=True, kw_only=True, tag="job.tasks_requeued"):
 
     job_id: JobId
     tasks: TaskSet
-    why: FailureClass | StopCause
+    why: str
+    """A FailureClass or a StopCause."""
     not_before_ms: int | None = None
     """The end of their back-off; None means at once."""
 

@@ -48,11 +48,12 @@ def _unheld(job: Job, event: e.JobUnheld) -> Job:
 
 
 def _paused(job: Job, event: e.JobPaused) -> Job:
-    return replace(job, paused=True)
+    return replace(job, paused=True, paused_at_ms=event.at_ms)
 
 
 def _resumed(job: Job, event: e.JobResumed) -> Job:
-    return replace(job, paused=False)
+    since_ms = job.paused_at_ms if job.paused_at_ms is not None else event.at_ms
+    return replace(job, paused=False, paused_at_ms=None, paused_ms=job.paused_ms + event.at_ms - since_ms)
 
 
 def _priority_changed(job: Job, event: e.JobPriorityChanged) -> Job:

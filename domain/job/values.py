@@ -190,6 +190,9 @@ class Job(Value, frozen=True):
     failures: dict[int, int] = {}
     """How often each task has failed so far; tasks that never did are absent."""
     checkpoints: dict[int, TaskCheckpoint] = {}
+    paused_at_ms: int | None = None
+    paused_ms: int = 0
+    """How long it has been paused in all, the present pause not counted."""
     ended: JobStatus | None = None
     ended_ms: int | None = None
 

@@ -1,0 +1,1 @@
+"""The event store: `eventsourcing` recorders underneath, our own mapper and readers on top."""

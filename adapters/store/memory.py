@@ -1,0 +1,118 @@
+"""The log in memory: part of the product, for simulations and tests. Same interface, nothing durable."""
+
+from bisect import insort
+from collections.abc import Sequence
+
+from eventsourcing.persistence import StoredEvent
+from eventsourcing.popo import POPOApplicationRecorder
+
+from adapters.store.log import NewRow, RecorderLog, Row
+from application.ports import Remembered, StateSnapshot, Unless
+from domain import errors
+from domain.messages import StreamId
+
+
+class MemoryLogRecorder(POPOApplicationRecorder):
+    """The library's in-memory recorder with conditional appends, snapshots and remembered replies."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._snapshots: dict[StreamId, list[tuple[int, str, bytes]]] = {}
+        self._replies: dict[str, bytes] = {}
+
+    def append_rows(
+        self,
+        rows: Sequence[NewRow],
+        unless: Unless | None,
+        snapshots: Sequence[StateSnapshot],
+        remembered: Sequence[Remembered],
+    ) -> int:
+        """All of it, or nothing and an error; the position of the first row."""
+        with self._database_lock:
+            first = len(self._stored_events) + 1
+            if unless is not None:
+                self._check(unless)
+            if any(reply.command_id in self._replies for reply in remembered):
+                raise errors.VersionConflict()
+            self._add(rows)
+            self._replies.update((reply.command_id, reply.reply) for reply in remembered)
+            self.insert_snapshots(snapshots)
+        self._notify_listeners()
+        return first
+
+    def _check(self, unless: Unless) -> None:
+        for stored in self._stored_events[unless.position :]:
+            if stored.topic in unless.topics:
+                raise errors.PositionConflict(position=unless.position)
+
+    def _add(self, rows: Sequence[NewRow]) -> None:
+        index, fresh = self._stored_events_index, set()
+        for stream, version, _, _ in rows:
+            if version in index[stream] or (stream, version) in fresh:
+                raise errors.VersionConflict()
+            fresh.add((stream, version))
+        for stream, version, topic, state in rows:
+            index[stream][version] = len(self._stored_events)
+            self._stored_events.append(StoredEvent(stream, version, topic, state))
+
+    def max_position(self) -> int:
+        """The position of the last row."""
+        return len(self._stored_events)
+
+    def select_rows(self, after: int, limit: int, upto: int | None, topics: Sequence[str]) -> list[Row]:
+        """Rows by position."""
+        rows: list[Row] = []
+        end = len(self._stored_events) if upto is None else min(upto, len(self._stored_events))
+        for at in range(max(after, 0), end):
+            stored = self._stored_events[at]
+            if not topics or stored.topic in topics:
+                rows.append(_row(at + 1, stored))
+                if len(rows) == limit:
+                    break
+        return rows
+
+    def select_stream(self, stream: StreamId, after: int, upto: int | None) -> list[Row]:
+        """Rows of one stream by version."""
+        index = self._stored_events_index.get(stream, {})
+        versions = sorted(v for v in index if v > after and (upto is None or v <= upto))
+        return [_row(index[version] + 1, self._stored_events[index[version]]) for version in versions]
+
+    def select_snapshot(self, stream: StreamId, upto: int | None) -> StateSnapshot | None:
+        """The newest snapshot of a stream, at or below a version."""
+        known = [s for s in self._snapshots.get(stream, []) if upto is None or s[0] <= upto]
+        return StateSnapshot(stream, *known[-1]) if known else None
+
+    def insert_snapshots(self, snapshots: Sequence[StateSnapshot]) -> None:
+        """Adds snapshots."""
+        for stream, version, topic, state in snapshots:
+            known = self._snapshots.setdefault(stream, [])
+            if all(version != other for other, _, _ in known):
+                insort(known, (version, topic, state))
+
+    def delete_snapshots(self) -> None:
+        """Removes all snapshots."""
+        self._snapshots.clear()
+
+    def select_remembered(self, command_id: str) -> bytes | None:
+        """A remembered reply."""
+        return self._replies.get(command_id)
+
+    def select_streams(self, prefix: str, limit: int) -> list[StreamId]:
+        """Stream ids that begin so, in order."""
+        return sorted(s for s, versions in self._stored_events_index.items() if versions and s.startswith(prefix))[
+            :limit
+        ]
+
+    def shut(self) -> None:
+        """Nothing is open."""
+
+
+def _row(position: int, stored: StoredEvent) -> Row:
+    return Row(position, str(stored.originator_id), stored.originator_version, stored.topic, stored.state)
+
+
+class MemoryLog(RecorderLog):
+    """A log that lives as long as the process."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryLogRecorder())

@@ -1,0 +1,272 @@
+"""The log in an SQLite file: WAL, durable on acknowledgement, one writer, any number of readers.
+
+A recorder of `eventsourcing` with three additions inside its insert transaction: a condition on the log's position,
+snapshots, and remembered replies. The writer lock is a file lock that the kernel releases when its holder dies.
+"""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from eventsourcing.persistence import IntegrityError, OperationalError, StoredEvent
+from eventsourcing.sqlite import (
+    SQLiteApplicationRecorder,
+    SQLiteConnection,
+    SQLiteConnectionPool,
+    SQLiteDatastore,
+    SQLiteFactory,
+)
+
+from adapters.store.log import NewRow, RecorderLog, Row
+from adapters.store.mapper import StructMapper
+from application.ports import Remembered, StateSnapshot, Unless
+from domain import errors
+from domain.messages import StreamId
+
+LOG_FILE = "milepost.db"
+LOCK_FILE = "server.lock"
+_COLUMNS = "originator_id, originator_version, topic, state"
+
+
+class DurablePool(SQLiteConnectionPool):
+    """Connections that have a commit on the disk before they say so, whatever SQLite's build default."""
+
+    def _create_connection(self) -> SQLiteConnection:
+        connection = super()._create_connection()
+        connection.cursor().execute("PRAGMA synchronous=FULL")
+        return connection
+
+
+class DurableDatastore(SQLiteDatastore):
+    """The library's datastore over durable connections."""
+
+    def __init__(self, db_name: str, **options: Any) -> None:
+        super().__init__(db_name, **options)
+        self.pool.close()
+        self.pool = DurablePool(db_name=db_name, lock_timeout=options.get("lock_timeout"))
+
+
+class SQLiteLogRecorder(SQLiteApplicationRecorder):
+    """The application recorder with conditional appends, snapshots and remembered replies."""
+
+    def construct_create_table_statements(self) -> list[str]:
+        """The library's events table and two of our own."""
+        return [
+            *super().construct_create_table_statements(),
+            "CREATE TABLE IF NOT EXISTS stored_snapshots (originator_id TEXT, originator_version INTEGER, "
+            "topic TEXT, state BLOB, PRIMARY KEY (originator_id, originator_version)) WITHOUT ROWID",
+            "CREATE TABLE IF NOT EXISTS remembered (command_id TEXT PRIMARY KEY, reply BLOB) WITHOUT ROWID",
+        ]
+
+    def _insert_events(self, c: Any, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
+        rows = [(str(s.originator_id), s.originator_version, s.topic, s.state) for s in stored_events]
+        first = self._insert_rows(c, rows, kwargs.get("unless"))
+        return list(range(first, first + len(rows)))
+
+    def _insert_rows(self, c: Any, rows: Sequence[NewRow], unless: Unless | None) -> int:
+        c.execute(self.select_max_notification_id_statement)
+        last = int(c.fetchone()[0] or 0)
+        if unless is not None and last > unless.position:
+            self._check(c, unless)
+        c.executemany(self.insert_events_statement, rows)
+        return last + 1
+
+    def _check(self, c: Any, unless: Unless) -> None:
+        marks = ",".join("?" * len(unless.topics))
+        c.execute(
+            f"SELECT 1 FROM {self.events_table_name} WHERE rowid>? AND topic IN ({marks}) LIMIT 1",
+            (unless.position, *unless.topics),
+        )
+        if c.fetchone() is not None:
+            raise errors.PositionConflict(position=unless.position)
+
+    def append_rows(
+        self,
+        rows: Sequence[NewRow],
+        unless: Unless | None,
+        snapshots: Sequence[StateSnapshot],
+        remembered: Sequence[Remembered],
+    ) -> int:
+        """All in one durable transaction; the position of the first row."""
+        try:
+            with self._write() as c:
+                first = self._insert_rows(c, rows, unless)
+                if snapshots:
+                    c.executemany("INSERT OR IGNORE INTO stored_snapshots VALUES (?,?,?,?)", snapshots)
+                if remembered:
+                    c.executemany("INSERT INTO remembered VALUES (?,?)", remembered)
+        except (IntegrityError, sqlite3.IntegrityError) as error:
+            raise errors.VersionConflict() from error
+        return first
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Cursor]:
+        """A transaction that holds the write lock from its first statement on."""
+        with self.datastore.get_connection(commit=True) as connection:
+            cursor = connection._sqlite_conn.cursor()
+            cursor.execute("BEGIN IMMEDIATE")
+            try:
+                yield cursor
+                cursor.execute("COMMIT")
+            except BaseException:
+                if connection._sqlite_conn.in_transaction:
+                    cursor.execute("ROLLBACK")
+                raise
+            finally:
+                cursor.close()
+
+    def _fetch(self, statement: str, params: Sequence[Any]) -> list[Any]:
+        with self.datastore.get_connection(commit=False) as connection:
+            cursor = connection._sqlite_conn.cursor()
+            cursor.row_factory = None
+            try:
+                return cursor.execute(statement, params).fetchall()
+            finally:
+                cursor.close()
+
+    def max_position(self) -> int:
+        """The position of the last row."""
+        return int(self._fetch(self.select_max_notification_id_statement, ())[0][0] or 0)
+
+    def select_rows(self, after: int, limit: int, upto: int | None, topics: Sequence[str]) -> list[Row]:
+        """Rows by position."""
+        params: list[Any] = [after]
+        where = "rowid>?"
+        if upto is not None:
+            where += " AND rowid<=?"
+            params.append(upto)
+        if topics:
+            where += f" AND topic IN ({','.join('?' * len(topics))})"
+            params += topics
+        statement = f"SELECT rowid, {_COLUMNS} FROM {self.events_table_name} WHERE {where} ORDER BY rowid LIMIT ?"
+        return self._fetch(statement, (*params, limit))
+
+    def select_stream(self, stream: StreamId, after: int, upto: int | None) -> list[Row]:
+        """Rows of one stream by version."""
+        statement = (
+            f"SELECT rowid, {_COLUMNS} FROM {self.events_table_name} "
+            "WHERE originator_id=? AND originator_version>? AND originator_version<=? ORDER BY originator_version"
+        )
+        return self._fetch(statement, (stream, after, (1 << 62) if upto is None else upto))
+
+    def select_snapshot(self, stream: StreamId, upto: int | None) -> StateSnapshot | None:
+        """The newest snapshot of a stream, at or below a version."""
+        rows = self._fetch(
+            "SELECT originator_id, originator_version, topic, state FROM stored_snapshots "
+            "WHERE originator_id=? AND originator_version<=? ORDER BY originator_version DESC LIMIT 1",
+            (stream, (1 << 62) if upto is None else upto),
+        )
+        return StateSnapshot(*rows[0]) if rows else None
+
+    def insert_snapshots(self, snapshots: Sequence[StateSnapshot]) -> None:
+        """Adds snapshots."""
+        with self._write() as c:
+            c.executemany("INSERT OR IGNORE INTO stored_snapshots VALUES (?,?,?,?)", snapshots)
+
+    def delete_snapshots(self) -> None:
+        """Removes all snapshots."""
+        with self._write() as c:
+            c.execute("DELETE FROM stored_snapshots")
+
+    def select_remembered(self, command_id: str) -> bytes | None:
+        """A remembered reply."""
+        rows = self._fetch("SELECT reply FROM remembered WHERE command_id=?", (command_id,))
+        return rows[0][0] if rows else None
+
+    def select_streams(self, prefix: str, limit: int) -> list[StreamId]:
+        """Stream ids that begin so, by the primary key, one jump per stream."""
+        found: list[StreamId] = []
+        bound, inclusive = prefix, True
+        while len(found) < limit:
+            rows = self._fetch(
+                f"SELECT originator_id FROM {self.events_table_name} WHERE originator_id"
+                f"{'>=' if inclusive else '>'}? ORDER BY originator_id LIMIT 1",
+                (bound,),
+            )
+            if not rows or not rows[0][0].startswith(prefix):
+                break
+            bound, inclusive = rows[0][0], False
+            found.append(bound)
+        return found
+
+    def shut(self) -> None:
+        """Closes all connections."""
+        self.datastore.close()
+
+
+class SQLiteLogFactory(SQLiteFactory):
+    """Builds our recorder and mapper from an environment, as the library's applications do."""
+
+    application_recorder_class = SQLiteLogRecorder
+
+    def __init__(self, env: Any) -> None:
+        super().__init__(env)
+        self.datastore.close()
+        id_type: Literal["uuid", "text"] = self.datastore.originator_id_type
+        self.datastore = DurableDatastore(str(self.env.get(self.SQLITE_DBNAME)), originator_id_type=id_type)
+
+
+class WriterLock:
+    """The right to write to the store in a data directory; StoreLocked names the process that has it."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._file = os.open(data_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.pread(self._file, 32, 0).decode(errors="replace").strip() or "unknown"
+            os.close(self._file)
+            raise errors.StoreLocked(path=str(data_dir), pid=pid) from None
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, str(os.getpid()).encode(), 0)
+
+    def release(self) -> None:
+        """Gives the right back."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+class SQLiteLog(RecorderLog):
+    """A log in a file, for writing (with the writer lock) or reading only."""
+
+    def __init__(self, path: Path, lock: WriterLock | None = None) -> None:
+        env = {"SQLITE_DBNAME": str(path), "ORIGINATOR_ID_TYPE": "text", "CREATE_TABLE": "yes" if lock else "no"}
+        try:
+            recorder = SQLiteLogFactory(env).application_recorder()
+        except (OperationalError, sqlite3.DatabaseError) as error:
+            raise errors.BadInput(problem=f"{path} is not a Milepost store ({error})") from error
+        assert isinstance(recorder, SQLiteLogRecorder)
+        super().__init__(recorder)
+        self._lock = lock
+
+    def close(self) -> None:
+        """Closes the file, then gives the writer lock back."""
+        super().close()
+        if self._lock is not None:
+            self._lock.release()
+
+
+def open_log(data_dir: Path) -> SQLiteLog:
+    """The log of a data directory for writing, made if it is new; StoreLocked if another process writes there."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    lock = WriterLock(data_dir)
+    try:
+        return SQLiteLog(data_dir / LOG_FILE, lock)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def read_log(data_dir: Path) -> SQLiteLog:
+    """The log of a data directory for reading; StoreNotFound if there is none."""
+    if not (data_dir / LOG_FILE).exists():
+        raise errors.StoreNotFound(path=str(data_dir))
+    return SQLiteLog(data_dir / LOG_FILE)
+
+
+__all__ = ["SQLiteLog", "SQLiteLogFactory", "SQLiteLogRecorder", "StructMapper", "WriterLock", "open_log", "read_log"]

@@ -1,0 +1,184 @@
+"""Commands that concern more than one stream, and their handlers.
+
+Everything else goes straight to its aggregate (`decider.ROUTES`). A handler stages on the batch; all of it is one
+transaction, and a rule that spans streams names the topics that nobody may have written meanwhile (`batch.guards`).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from application.decider import CLIENT, JOB, Batch, encode_snapshot
+from domain import blockers, errors
+from domain.checkpoint import CheckpointType, TakeCheckpoint
+from domain.client import RegisterClient
+from domain.cycle import POLICY_STREAM, PoliciesAdopted
+from domain.decisions import Reason
+from domain.dependency import DeclareDependency, FailDependency, SatisfyDependency, find_path
+from domain.job.commands import NoteCheckpoint, SubmitJob
+from domain.job.values import JobStatus
+from domain.messages import CheckpointId, ClientId, Command, JobId, Meta, WorkflowId, client_stream
+from domain.policies import Policies
+from domain.workflow import SubmitWorkflow
+
+DEFAULT_CLIENT: ClientId = "default"
+"""Owns what is submitted without a client; the one client that makes itself."""
+
+
+class Submit(Command, frozen=True, kw_only=True, tag="submit"):
+    """Enter jobs, with the workflow they form (if they do) and the dependencies between them, all or nothing."""
+
+    jobs: tuple[SubmitJob, ...]
+    workflow_id: WorkflowId | None = None
+    workflow_name: str = ""
+    dependencies: tuple[tuple[JobId, JobId], ...] = ()
+    """(predecessor, successor); a predecessor may also be a job of long ago."""
+
+
+class RecordCheckpoint(Command, frozen=True, kw_only=True, tag="record-checkpoint"):
+    """A live attempt saved its state: remember the artefact and the job as it stands, together."""
+
+    checkpoint_id: CheckpointId
+    job_id: JobId
+    attempt: int
+    location: str
+    size_bytes: int
+    sha256: str
+    progress: int = 0
+
+
+class AdoptPolicies(Command, frozen=True, kw_only=True, tag="adopt-policies"):
+    """Let cycles follow these policies from now on."""
+
+    policies: Policies
+
+
+def submit(batch: Batch, command: Submit, meta: Meta) -> None:
+    """Jobs of a known client that is not suspended, on nodes that could ever hold them, in an acyclic graph."""
+    edges = list(command.dependencies)
+    edges += [(before, each.spec.job_id) for each in command.jobs for before in each.after]
+    waiting = {after for _, after in edges}
+    if command.workflow_id is not None:
+        jobs = tuple(each.spec.job_id for each in command.jobs)
+        client_id = command.jobs[0].spec.client_id if command.jobs else DEFAULT_CLIENT
+        batch.do(
+            SubmitWorkflow(workflow_id=command.workflow_id, name=command.workflow_name, client_id=client_id, jobs=jobs),
+            meta,
+        )
+    for each in command.jobs:
+        _check_client(batch, each.spec.client_id, meta)
+        check_possible(batch, each)
+        after = each.after or (("",) if each.spec.job_id in waiting else ())
+        batch.do(SubmitJob(spec=each.spec, held=each.held, after=after), meta)
+    for before, after_id in edges:
+        declare(batch, DeclareDependency(predecessor_id=before, successor_id=after_id), meta)
+
+
+def submit_one(batch: Batch, command: SubmitJob, meta: Meta) -> None:
+    """One job without a workflow: the same rules."""
+    submit(batch, Submit(jobs=(command,)), meta)
+
+
+def _check_client(batch: Batch, client_id: ClientId, meta: Meta) -> None:
+    known = batch.load(CLIENT, client_stream(client_id)).state
+    if known is None:
+        if client_id != DEFAULT_CLIENT:
+            raise errors.ClientNotFound(client_id=client_id)
+        batch.do(RegisterClient(client_id=DEFAULT_CLIENT), meta)
+    elif known.suspended:
+        raise errors.ClientSuspended(client_id=client_id)
+
+
+def check_possible(batch: Batch, command: SubmitJob) -> None:
+    """RequirementImpossible if nodes are registered and none of them could ever hold a task of this job."""
+    reasons = blockers.impossible(batch.farm.index, command.spec.requirement)
+    if reasons:
+        raise errors.RequirementImpossible(problem="; ".join(_impossible(r) for r in reasons), job=command.spec.name)
+
+
+def _impossible(reason: Reason) -> str:
+    if reason.resource:
+        return f"it needs {reason.needed} {reason.resource}, the best node has {reason.available}"
+    return f"no node has the attribute {reason.entity!r} as demanded"
+
+
+def declare(batch: Batch, command: DeclareDependency, meta: Meta) -> None:
+    """An edge between known jobs that closes no cycle; one on a job that has ended is settled at once."""
+    predecessor = batch.job(command.predecessor_id)
+    successor = batch.job(command.successor_id)
+    for job_id, known in ((command.predecessor_id, predecessor), (command.successor_id, successor)):
+        if known is None:
+            raise errors.JobNotFound(job_id=job_id)
+    assert predecessor is not None
+    assert successor is not None
+    if successor.ended is not None:
+        raise errors.JobEnded(job_id=command.successor_id, status=successor.ended, verb="a new dependency")
+    path = find_path(
+        command.successor_id,
+        command.predecessor_id,
+        lambda job_id: [edge.successor_id for edge in batch.edges_from(job_id)],
+    )
+    if path is not None:
+        raise errors.DependencyCycle(
+            predecessor_id=command.predecessor_id, successor_id=command.successor_id, path=" → ".join(path)
+        )
+    batch.guards.add("dependency.declared")
+    if batch.do(command, meta):
+        batch.edges.append(command.dependency_id)
+        _settle(batch, command, predecessor.ended, meta)
+
+
+def _settle(batch: Batch, command: DeclareDependency, ended: JobStatus | None, meta: Meta) -> None:
+    if ended is JobStatus.COMPLETED:
+        batch.do(SatisfyDependency(dependency_id=command.dependency_id), meta)
+    elif ended is not None:
+        batch.do(FailDependency(dependency_id=command.dependency_id, why=str(ended)), meta)
+
+
+def record_checkpoint(batch: Batch, command: RecordCheckpoint, meta: Meta) -> None:
+    """The checkpoint, the job's note of it, and a snapshot of the job, in one transaction."""
+    job = batch.job(command.job_id)
+    if job is None or command.attempt not in job.live:
+        raise errors.AttemptNotFound(job_id=command.job_id, attempt=command.attempt)
+    note = NoteCheckpoint(
+        job_id=command.job_id,
+        attempt=command.attempt,
+        checkpoint_id=command.checkpoint_id,
+        location=command.location,
+        progress=command.progress,
+    )
+    if not batch.do(note, meta):
+        return
+    version, state = batch.load(JOB, command.job_id)
+    batch.snapshots.append(encode_snapshot(JOB, command.job_id, version, state))
+    batch.do(
+        TakeCheckpoint(
+            checkpoint_id=command.checkpoint_id,
+            job_id=command.job_id,
+            task=job.live[command.attempt].task,
+            attempt=command.attempt,
+            location=command.location,
+            size_bytes=command.size_bytes,
+            sha256=command.sha256,
+            progress=command.progress,
+            job_version=version,
+            position=batch.farm.position,
+            type=CheckpointType.FULL,
+        ),
+        meta,
+    )
+
+
+def adopt(batch: Batch, command: AdoptPolicies, meta: Meta) -> None:
+    """Policies are adopted when they are known and their parameters fit; the same ones again change nothing."""
+    command.policies.check()
+    if command.policies != batch.farm.policies:
+        batch.record(POLICY_STREAM, PoliciesAdopted(at_ms=batch.now_ms, policies=command.policies), meta)
+
+
+HANDLERS: dict[type[Command], Callable[[Batch, Any, Meta], None]] = {
+    Submit: submit,
+    SubmitJob: submit_one,
+    DeclareDependency: declare,
+    RecordCheckpoint: record_checkpoint,
+    AdoptPolicies: adopt,
+}

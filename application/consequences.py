@@ -1,0 +1,181 @@
+"""What follows from an event in the same transaction: edges, queueing, workflows, and attempts of a lost node.
+
+Because the consequences are part of the commit, a crash can never leave a completed job with a successor that still
+waits. Each function takes the batch and one staged event and says which commands follow.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from application.decider import JOB, WORKFLOW, Batch
+from domain import node
+from domain.dependency import (
+    DependencyBypassed,
+    DependencyReopened,
+    DependencySatisfied,
+    DependencyState,
+    FailDependency,
+    ReopenDependency,
+    SatisfyDependency,
+)
+from domain.job import commands as c
+from domain.job import events as e
+from domain.job.values import Job, JobStatus
+from domain.messages import Command, Event, JobId, Meta, WorkflowId
+from domain.workflow import EndWorkflow, ReopenWorkflow
+
+Commands = Iterator[Command]
+
+
+def follow(batch: Batch, start: int, meta: Meta) -> None:
+    """Decides the consequences of the events staged from `start` on, and theirs, until nothing follows."""
+    at = start
+    while at < len(batch.events):
+        recorded = batch.events[at]
+        react = _REACTIONS.get(type(recorded.event))
+        if react is not None:
+            cause = f"{recorded.stream}@{recorded.version}"
+            following = Meta(meta.actor, meta.command_id, cause, meta.cycle)
+            for command in list(react(batch, recorded.event)):
+                batch.do(command, following)
+        at += 1
+
+
+def _completed(batch: Batch, event: e.JobCompleted) -> Commands:
+    for edge in batch.edges_from(event.job_id):
+        if _lives(batch, edge.successor_id):
+            yield SatisfyDependency(dependency_id=edge.dependency_id)
+    yield from _job_ended(batch, event.job_id)
+
+
+def _did_not_complete(batch: Batch, event: e.JobFailed | e.JobCancelled) -> Commands:
+    why = "failed" if isinstance(event, e.JobFailed) else "cancelled"
+    for edge in batch.edges_from(event.job_id):
+        if _lives(batch, edge.successor_id):
+            yield FailDependency(dependency_id=edge.dependency_id, why=why)
+    yield from _job_ended(batch, event.job_id)
+
+
+def _lives(batch: Batch, job_id: JobId) -> bool:
+    known = batch.job(job_id)
+    return known is not None and known.ended is None
+
+
+def _unblocked(batch: Batch, event: DependencySatisfied | DependencyBypassed) -> Commands:
+    successor = batch.job(event.successor_id)
+    if successor is None or any(edge.blocks for edge in batch.edges_into(event.successor_id)):
+        return
+    if successor.spec.not_before_ms is None or successor.spec.not_before_ms <= batch.now_ms:
+        yield c.QueueJob(job_id=event.successor_id)
+
+
+def _reopened(batch: Batch, event: DependencyReopened) -> Commands:
+    if _lives(batch, event.successor_id):
+        yield c.UnqueueJob(job_id=event.successor_id, why=f"{event.predecessor_id} runs again")
+
+
+def _retried(batch: Batch, event: e.JobRetried) -> Commands:
+    for edge in batch.edges_from(event.job_id):
+        if _lives(batch, edge.successor_id):
+            yield ReopenDependency(dependency_id=edge.dependency_id)
+    yield from _workflow_goes_on(batch, event.job)
+
+
+def _queued(batch: Batch, event: e.JobQueued) -> Commands:
+    queued = batch.job(event.job_id)
+    if queued is not None:
+        yield from _workflow_goes_on(batch, queued)
+
+
+def _workflow_goes_on(batch: Batch, going: Job) -> Commands:
+    """A job that can run again opens its workflow again, should that have ended."""
+    workflow_id = going.spec.workflow_id
+    if workflow_id is None:
+        return
+    workflow = batch.load(WORKFLOW, workflow_id).state
+    if workflow is None or workflow.ended is None:
+        return
+    states = {job_id: batch.job(job_id) for job_id in workflow.jobs}
+    outcomes = {job_id: state.ended for job_id, state in states.items() if state and state.ended}
+    yield ReopenWorkflow(workflow_id=workflow_id, job_id=going.spec.job_id, outcomes=outcomes)
+
+
+def _job_ended(batch: Batch, job_id: JobId) -> Commands:
+    """Ends the workflow with its last job, or when what is left of it can never go on."""
+    ended = batch.load(JOB, job_id).state
+    workflow_id = ended.spec.workflow_id
+    if workflow_id is None:
+        return
+    batch.endings.setdefault(workflow_id, {})[job_id] = ended.ended
+    workflow = batch.load(WORKFLOW, workflow_id).state
+    if workflow is None or workflow.ended is not None:
+        return
+    outcomes = _outcomes(batch, workflow_id)
+    left = [other for other in workflow.jobs if other not in outcomes]
+    if left and (ended.ended is JobStatus.COMPLETED or not _all_stuck(batch, left)):
+        return
+    failed = tuple(other for other in workflow.jobs if outcomes.get(other) is JobStatus.FAILED)
+    yield EndWorkflow(workflow_id=workflow_id, outcome=_outcome(outcomes), failed=failed)
+
+
+def _outcomes(batch: Batch, workflow_id: WorkflowId) -> dict[JobId, JobStatus]:
+    return batch.farm.outcomes.get(workflow_id, {}) | batch.endings.get(workflow_id, {})
+
+
+def _outcome(outcomes: dict[JobId, JobStatus]) -> JobStatus:
+    for status in (JobStatus.FAILED, JobStatus.CANCELLED):
+        if status in outcomes.values():
+            return status
+    return JobStatus.COMPLETED
+
+
+def _all_stuck(batch: Batch, left: list[JobId]) -> bool:
+    """Whether each of these jobs waits, directly or not, for one that did not complete."""
+    stuck: set[JobId] = set()
+    grew = True
+    while grew:
+        grew = False
+        for job_id in left:
+            if job_id not in stuck and _stuck(batch, job_id, stuck):
+                stuck.add(job_id)
+                grew = True
+    return len(stuck) == len(left)
+
+
+def _stuck(batch: Batch, job_id: JobId, stuck: set[JobId]) -> bool:
+    state = batch.job(job_id)
+    if state is None or state.live:
+        return False
+    blocking = [edge for edge in batch.edges_into(job_id) if edge.blocks]
+    return any(
+        edge.state is DependencyState.FAILED or edge.predecessor_id in stuck or _ended_badly(batch, edge.predecessor_id)
+        for edge in blocking
+    )
+
+
+def _ended_badly(batch: Batch, job_id: JobId) -> bool:
+    state = batch.job(job_id)
+    return state is not None and state.ended in (JobStatus.FAILED, JobStatus.CANCELLED)
+
+
+def _node_went(batch: Batch, event: node.NodeLost | node.NodeOffline) -> Commands:
+    """With a node go its attempts."""
+    by_job: dict[JobId, list[int]] = {}
+    for job_id, number in batch.farm.attempts_on(event.node_id):
+        by_job.setdefault(job_id, []).append(number)
+    for job_id, numbers in sorted(by_job.items()):
+        yield c.LoseAttempts(job_id=job_id, node_id=event.node_id, attempts=tuple(numbers))
+
+
+_REACTIONS: dict[type[Event], Callable[[Batch, Any], Commands]] = {
+    e.JobCompleted: _completed,
+    e.JobFailed: _did_not_complete,
+    e.JobCancelled: _did_not_complete,
+    e.JobRetried: _retried,
+    e.JobQueued: _queued,
+    DependencySatisfied: _unblocked,
+    DependencyBypassed: _unblocked,
+    DependencyReopened: _reopened,
+    node.NodeLost: _node_went,
+    node.NodeOffline: _node_went,
+}

@@ -1,0 +1,243 @@
+"""Load → decide → stage: commands become events of their streams, several streams in one batch.
+
+A `Batch` is what one commit will write. It loads a stream from what it has staged, else from the farm (live work), else
+from the log; it never writes. A request that fails is rolled back inside its batch, without disturbing the others.
+"""
+
+from collections.abc import Callable
+from functools import reduce
+from typing import Any, NamedTuple, get_args
+
+import msgspec
+
+from application.ports import Log, StateSnapshot, Unless
+from domain import checkpoint, client, dependency, job, node, workflow
+from domain.checkpoint import Checkpoint, CheckpointCommand
+from domain.client import Client, ClientCommand
+from domain.dependency import Dependency, DependencyCommand
+from domain.farm import Farm
+from domain.job import commands as jobs
+from domain.job.values import Job, JobStatus
+from domain.messages import (
+    Command,
+    DependencyId,
+    Event,
+    JobId,
+    Meta,
+    Recorded,
+    StreamId,
+    WorkflowId,
+    client_stream,
+    node_stream,
+)
+from domain.node import Node, NodeCommand
+from domain.workflow import Workflow, WorkflowCommand
+
+SNAPSHOT_EVERY = 200
+"""A stream gets a snapshot each time it has grown by so many events."""
+
+
+class Aggregate(NamedTuple):
+    """One kind of stream: its state, its two functions, and the stream of a command."""
+
+    name: str
+    state: type[Any]
+    decide: Callable[[Any, Any, int], tuple[Any, ...]]
+    evolve: Callable[[Any, Any], Any]
+    stream_of: Callable[[Any], StreamId]
+
+    @property
+    def snapshot_topic(self) -> str:
+        """How a snapshot of such a state is called in the store."""
+        return f"{self.name}.snapshot"
+
+
+def _job_stream(command: Any) -> StreamId:
+    return command.spec.job_id if type(command) is jobs.SubmitJob else command.job_id
+
+
+JOB = Aggregate("job", Job, job.decide, job.evolve, _job_stream)
+NODE = Aggregate("node", Node, node.decide, node.evolve, lambda c: node_stream(c.node_id))
+CLIENT = Aggregate("client", Client, client.decide, client.evolve, lambda c: client_stream(c.client_id))
+WORKFLOW = Aggregate("workflow", Workflow, workflow.decide, workflow.evolve, lambda c: c.workflow_id)
+DEPENDENCY = Aggregate("dependency", Dependency, dependency.decide, dependency.evolve, lambda c: c.dependency_id)
+CHECKPOINT = Aggregate("checkpoint", Checkpoint, checkpoint.decide, checkpoint.evolve, lambda c: c.checkpoint_id)
+
+ROUTES: dict[type[Command], Aggregate] = {
+    kind: aggregate
+    for commands, aggregate in (
+        (jobs.JobCommand, JOB),
+        (NodeCommand, NODE),
+        (ClientCommand, CLIENT),
+        (WorkflowCommand, WORKFLOW),
+        (DependencyCommand, DEPENDENCY),
+        (CheckpointCommand, CHECKPOINT),
+    )
+    for kind in get_args(commands)
+}
+"""Which aggregate decides a command that concerns one stream."""
+
+FRESH = (jobs.SubmitJob, workflow.SubmitWorkflow)
+"""Commands whose stream is nearly always new: they are decided without reading, and the append finds out otherwise."""
+
+
+class Stream(NamedTuple):
+    """A loaded stream: version 0 and no state for one that does not exist."""
+
+    version: int
+    state: Any
+
+
+EMPTY = Stream(0, None)
+
+
+class Batch:
+    """What one commit will write, decided but not stored."""
+
+    def __init__(self, farm: Farm, log: Log, now_ms: int, *, trust_fresh: bool = True) -> None:
+        self.farm, self.log = farm, log
+        self.now_ms = max(now_ms, farm.now_ms)
+        """Time never falls along the log."""
+        self.events: list[Recorded] = []
+        self.after: list[Any] = []
+        """The state after each event, for the farm's fold."""
+        self.streams: dict[StreamId, Stream] = {}
+        self.edges: list[DependencyId] = []
+        """Edges declared in this batch."""
+        self.endings: dict[WorkflowId, dict[JobId, JobStatus]] = {}
+        """Jobs of workflows that ended in this batch."""
+        self.guards: set[str] = set()
+        """Topics that nobody may have written since the farm's position."""
+        self.snapshots: list[StateSnapshot] = []
+        self._journal: list[tuple[StreamId, Stream | None]] = []
+        """What each staged stream was before, to roll back one request among many."""
+        self._trust_fresh = trust_fresh
+
+    # -- loading -------------------------------------------------------------------------------------------------
+
+    def load(self, aggregate: Aggregate, stream: StreamId) -> Stream:
+        """The present state of a stream, what was staged here included."""
+        known = self.streams.get(stream)
+        if known is not None:
+            return known
+        state = _LIVE[aggregate.name](self.farm, stream)
+        if state is not None:
+            return Stream(self.farm.versions[stream], state)
+        return load_stream(self.log, aggregate, stream)
+
+    def job(self, job_id: JobId) -> Job | None:
+        """The present state of a job, live or ended."""
+        return self.load(JOB, job_id).state  # type: ignore[no-any-return]
+
+    def edges_from(self, job_id: JobId) -> list[Dependency]:
+        """The dependencies on a job, those declared here included."""
+        return self._edges([e.dependency_id for e in self.farm.edges_from(job_id)], "predecessor_id", job_id)
+
+    def edges_into(self, job_id: JobId) -> list[Dependency]:
+        """The dependencies of a job, those declared here included."""
+        return self._edges([e.dependency_id for e in self.farm.edges_into(job_id)], "successor_id", job_id)
+
+    def _edges(self, known: list[str], side: str, job_id: JobId) -> list[Dependency]:
+        if not known and not self.edges:
+            return []
+        edges = [self.load(DEPENDENCY, edge_id).state for edge_id in [*known, *self.edges]]
+        return [edge for edge in edges if getattr(edge, side) == job_id]
+
+    # -- deciding ------------------------------------------------------------------------------------------------
+
+    def do(self, command: Command, meta: Meta) -> int:
+        """Decides a command on its one stream and stages the events; how many there were."""
+        aggregate = ROUTES[type(command)]
+        stream = aggregate.stream_of(command)
+        if self._trust_fresh and type(command) in FRESH and stream not in self.streams:
+            version, state = EMPTY
+        else:
+            version, state = self.load(aggregate, stream)
+        events = aggregate.decide(state, command, self.now_ms)
+        evolve = aggregate.evolve
+        for event in events:
+            state = evolve(state, event)
+            version += 1
+            self.events.append(Recorded(0, stream, version, event, meta))
+            self.after.append(state)
+            if version % SNAPSHOT_EVERY == 0:
+                self.snapshots.append(encode_snapshot(aggregate, stream, version, state))
+        if events:
+            self._stage(stream, Stream(version, state))
+        return len(events)
+
+    def record(self, stream: StreamId, event: Event, meta: Meta) -> None:
+        """Stages an event of a stream that no aggregate decides (cycles, refusals, policies)."""
+        known = self.streams.get(stream)
+        version = (known.version if known else self.farm.versions.get(stream, 0)) + 1
+        self.events.append(Recorded(0, stream, version, event, meta))
+        self.after.append(None)
+        self._stage(stream, Stream(version, None))
+
+    def _stage(self, stream: StreamId, now: Stream) -> None:
+        self._journal.append((stream, self.streams.get(stream)))
+        self.streams[stream] = now
+
+    # -- one request inside the batch ----------------------------------------------------------------------------
+
+    def mark(self) -> "Mark":
+        """A point to roll back to."""
+        return Mark(len(self.events), len(self._journal), len(self.edges), len(self.snapshots))
+
+    def roll_back(self, mark: "Mark") -> None:
+        """Forgets what was staged after a mark."""
+        del self.events[mark.events :]
+        del self.after[mark.events :]
+        del self.edges[mark.edges :]
+        del self.snapshots[mark.snapshots :]
+        while len(self._journal) > mark.streams:
+            stream, before = self._journal.pop()
+            if before is None:
+                del self.streams[stream]
+            else:
+                self.streams[stream] = before
+        self.endings = {
+            workflow_id: {job_id: status for job_id, status in ended.items() if job_id in self.streams}
+            for workflow_id, ended in self.endings.items()
+        }
+
+    def condition(self) -> Unless | None:
+        """What must still hold about the log when this is appended."""
+        return Unless(self.farm.position, tuple(sorted(self.guards))) if self.guards else None
+
+
+class Mark(NamedTuple):
+    """How far a batch had come."""
+
+    events: int
+    streams: int
+    edges: int
+    snapshots: int
+
+
+_LIVE: dict[str, Callable[[Farm, StreamId], Any]] = {
+    "job": lambda farm, stream: farm.jobs.get(stream),
+    "node": lambda farm, stream: farm.nodes.get(stream.removeprefix("node:")),
+    "client": lambda farm, stream: farm.clients.get(stream.removeprefix("client:")),
+    "workflow": lambda farm, stream: farm.workflows.get(stream),
+    "dependency": lambda farm, stream: farm.dependencies.get(stream),
+    "checkpoint": lambda farm, stream: None,
+}
+
+
+def load_stream(log: Log, aggregate: Aggregate, stream: StreamId, upto: int | None = None) -> Stream:
+    """A stream from the log: its newest snapshot, if there is one, and the events after it."""
+    version, state = EMPTY
+    snapshot = log.snapshot(stream, upto)
+    if snapshot is not None:
+        version, state = snapshot.version, msgspec.msgpack.decode(snapshot.state, type=aggregate.state)
+    recorded = log.stream(stream, version, upto)
+    if recorded:
+        version = recorded[-1].version
+        state = reduce(aggregate.evolve, (r.event for r in recorded), state)
+    return Stream(version, state)
+
+
+def encode_snapshot(aggregate: Aggregate, stream: StreamId, version: int, state: Any) -> StateSnapshot:
+    """A state as the store keeps it."""
+    return StateSnapshot(stream, version, aggregate.snapshot_topic, msgspec.msgpack.encode(state))

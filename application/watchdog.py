@@ -1,0 +1,162 @@
+"""The watchdog: heartbeats, leases, start times and walltimes become commands when their time has come.
+
+The rules of losing a node: one whose supervisor is certainly dead is lost at once, except that a server which was down
+itself waits one lease after its start before it declares anything lost; one that is only silent is suspected, and lost
+when lease and margin have passed, because by then it has stopped its attempts itself.
+"""
+
+import threading
+from collections.abc import Sequence
+
+from application.app import Application
+from application.ports import Executor, NodeGone, NodeHeartbeat, NodeReport, NodeUp
+from domain import node
+from domain.job import commands as c
+from domain.job.values import Job, StopCause
+from domain.messages import Command, JobId, NodeId, Value
+
+ACTOR = "watchdog"
+
+
+class Timing(Value, frozen=True):
+    """How patient the watchdog is, in milliseconds."""
+
+    lease_ms: int = 10_000
+    """How long a node may be silent before it stops its attempts."""
+    margin_ms: int = 2_000
+    """Added to lease and walltime, for clocks and messages under way."""
+    suspect_ms: int = 3_000
+    """How long a node may be silent before nothing new is placed there."""
+    respawn_ms: int = 2_000
+    """How long a lost node stays down before it is started again; negative means for good."""
+
+
+class Watchdog:
+    """Turns signs of life, and their absence, into commands."""
+
+    def __init__(self, app: Application, executor: Executor, timing: Timing | None = None) -> None:
+        self.app, self.executor, self.timing = app, executor, timing or Timing()
+        self._started_ms = app.clock.now_ms()
+        self._heard_ms: dict[NodeId, int] = {}
+        self._gone: dict[NodeId, NodeGone] = {}
+        """Nodes reported gone that are not declared lost yet."""
+        self._respawn_at: dict[NodeId, int] = {}
+        self._lock = threading.Lock()
+
+    def run(self, stop: threading.Event) -> None:
+        """Looks around twice a second until told to stop."""
+        while not stop.wait(0.5):
+            self.tick()
+
+    # -- signs of life -------------------------------------------------------------------------------------------
+
+    def hear(self, reports: Sequence[NodeReport]) -> None:
+        """Takes in what executors say about nodes."""
+        now_ms = self.app.clock.now_ms()
+        for report in reports:
+            if isinstance(report, NodeGone):
+                with self._lock:
+                    self._gone[report.node_id] = report
+                self._lose_gone(now_ms)
+                continue
+            self._heard_ms[report.node_id] = now_ms
+            if isinstance(report, NodeUp):
+                self._up(report)
+            elif isinstance(report, NodeHeartbeat):
+                self._recovered(report.node_id)
+
+    def _up(self, report: NodeUp) -> None:
+        with self._lock:
+            self._respawn_at.pop(report.node_id, None)
+            gone = self._gone.pop(report.node_id, None)
+        if gone is not None:
+            self._lose(gone)
+        known = self.app.farm.nodes.get(report.node_id)
+        if known is not None and known.status is node.NodeStatus.MAINTENANCE:
+            return
+        register = node.RegisterNode(node_id=report.node_id, capacity=report.capacity, attributes=report.attributes)
+        self.app.handle_all((register, node.BringOnline(node_id=report.node_id)), ACTOR)
+
+    def _recovered(self, node_id: NodeId) -> None:
+        known = self.app.farm.nodes.get(node_id)
+        if known is not None and known.suspected:
+            self.app.handle(node.RecoverNode(node_id=node_id), ACTOR)
+
+    # -- what time brings ----------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Everything whose time has come by now."""
+        now_ms = self.app.clock.now_ms()
+        self._lose_gone(now_ms)
+        self._silent(now_ms)
+        self._respawn(now_ms)
+        for command in self._due(now_ms):
+            self.app.handle(command, ACTOR)
+
+    def _lose_gone(self, now_ms: int) -> None:
+        if now_ms - self._started_ms < self.timing.lease_ms and not self._was_up_since_start():
+            return
+        with self._lock:
+            gone, self._gone = list(self._gone.values()), {}
+        for report in gone:
+            self._lose(report)
+
+    def _was_up_since_start(self) -> bool:
+        """Whether every gone node had reported to this server before: then its death was witnessed."""
+        return all(node_id in self._heard_ms for node_id in self._gone)
+
+    def _lose(self, report: NodeGone) -> None:
+        known = self.app.farm.nodes.get(report.node_id)
+        if known is not None:
+            self.app.handle(node.LoseNode(node_id=report.node_id, why=report.why), ACTOR)
+        if self.timing.respawn_ms >= 0:
+            with self._lock:
+                self._respawn_at[report.node_id] = self.app.clock.now_ms() + self.timing.respawn_ms
+
+    def _silent(self, now_ms: int) -> None:
+        for node_id, heard_ms in list(self._heard_ms.items()):
+            known = self.app.farm.nodes.get(node_id)
+            silent_ms = now_ms - heard_ms
+            if known is None or known.status is not node.NodeStatus.ONLINE:
+                continue
+            if silent_ms > self.timing.lease_ms + self.timing.margin_ms:
+                why = f"silent for {silent_ms} ms, longer than its lease"
+                self.app.handle(node.LoseNode(node_id=node_id, why=why), ACTOR)
+            elif silent_ms > self.timing.suspect_ms and not known.suspected:
+                self.app.handle(node.SuspectNode(node_id=node_id, silent_ms=silent_ms), ACTOR)
+
+    def _respawn(self, now_ms: int) -> None:
+        with self._lock:
+            due = [node_id for node_id, at_ms in self._respawn_at.items() if at_ms <= now_ms]
+            for node_id in due:
+                del self._respawn_at[node_id]
+        for node_id in due:
+            self.executor.start_node(node_id)
+
+    def _due(self, now_ms: int) -> list[Command]:
+        """Jobs whose start time has come, and attempts over their walltime that their node did not stop."""
+        commands: list[Command] = []
+        with self.app.lock:
+            for job_id, job in self.app.farm.jobs.items():
+                if not job.queued and self._may_start(job_id, job, now_ms):
+                    commands.append(c.QueueJob(job_id=job_id))
+                elif job.live and job.spec.walltime_ms is not None and not job.paused:
+                    over = self._over_walltime(job, job.spec.walltime_ms, now_ms)
+                    if over:
+                        commands.append(c.StopAttempts(job_id=job_id, attempts=over, cause=StopCause.WALLTIME))
+        return commands
+
+    def _may_start(self, job_id: JobId, job: Job, now_ms: int) -> bool:
+        if job.ended is not None or job.spec.not_before_ms is None or job.spec.not_before_ms > now_ms:
+            return False
+        return not any(edge.blocks for edge in self.app.farm.edges_into(job_id))
+
+    def _over_walltime(self, job: Job, walltime_ms: int, now_ms: int) -> tuple[int, ...]:
+        """A net behind the node's own clock, which is exact: all pauses of the job are given on top."""
+        patience_ms = job.spec.grace_ms + self.timing.lease_ms + self.timing.margin_ms
+        limit_ms = walltime_ms + job.paused_ms + patience_ms
+        return tuple(
+            number
+            for number, attempt in job.live.items()
+            if attempt.stopping is None and attempt.started_ms is not None and now_ms - attempt.started_ms > limit_ms
+        )
