@@ -10,16 +10,15 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
-
 from application import farms
-from application.commands import HANDLERS
+from application.commands import HANDLERS, RecordCheckpoint
 from application.consequences import follow
 from application.decider import ROUTES, Aggregate, Batch, Stream, load_stream
 from application.ports import Clock, Ids, Log, Remembered, Unless
 from application.refusals import Refusals
-from domain import errors
+from domain import checkpoint, dependency, errors, node, workflow
 from domain.farm import Farm
+from domain.job import commands as c
 from domain.messages import Command, Meta, Recorded, StreamId, Value
 
 ATTEMPTS = 4
@@ -104,9 +103,11 @@ class Application:
     def _commit_tickets(self, tickets: "list[_Ticket]") -> None:
         try:
             outcomes = self._commit([ticket.request for ticket in tickets])
+        except errors.TaskSchedulerError as error:
+            _settle(tickets, error)
+            raise
         except BaseException as error:
-            for ticket in tickets:
-                ticket.outcome = errors.StoreError(f"the store failed: {error}")
+            _settle(tickets, errors.StoreError(f"the commit failed: {error!r}"))
             raise
         for ticket, outcome in zip(tickets, outcomes, strict=True):
             ticket.outcome = outcome
@@ -115,12 +116,10 @@ class Application:
         """Decide, append, fold; decided anew when another writer was faster (several processes on one store)."""
         for attempt in range(ATTEMPTS):
             batch = Batch(self.farm, self.log, self.clock.now_ms(), trust_fresh=attempt == 0)
-            outcomes = [self._stage(batch, request) for request in requests]
-            if not batch.events:
-                return [self._settled(outcome, self.farm.position) for outcome in outcomes]
-            unless = requests[0].unless or batch.condition()
+            refusals = self._refusals.copy()
+            outcomes, remembered = self._stage_all(batch, requests, refusals)
             try:
-                self._append(batch, unless, requests, outcomes)
+                first = self._append(batch, requests, remembered)
             except errors.PositionConflict as conflict:
                 self.catch_up()
                 if requests[0].unless is not None:
@@ -130,16 +129,38 @@ class Application:
                 if attempt:
                     time.sleep(FIRST_WAIT_S * 2 ** (attempt - 1))
             else:
-                return [self._settled(outcome, self.farm.position) for outcome in outcomes]
-        raise errors.VersionConflict()
+                self._refusals = refusals
+                return [outcome.reply(first) if isinstance(outcome, _Staged) else outcome for outcome in outcomes]
+        return [errors.VersionConflict() for _ in requests]
 
-    def _stage(self, batch: Batch, request: Request) -> "Outcome | _Staged":
+    def _stage_all(
+        self, batch: Batch, requests: Sequence[Request], refusals: Refusals
+    ) -> "tuple[list[Outcome | _Staged], list[Remembered]]":
+        """Decides all requests, a command id that comes twice once; and what to remember of them."""
+        known: dict[str, Outcome | _Staged] = {}
+        outcomes: list[Outcome | _Staged] = []
+        for request in requests:
+            command_id = request.meta.command_id
+            if request.remember and command_id in known:
+                outcomes.append(known[command_id])
+                continue
+            outcomes.append(self._stage(batch, request, refusals))
+            if request.remember:
+                known[command_id] = outcomes[-1]
+        remembered = [
+            Remembered(command_id, staged.upto, staged.upto - staged.start)
+            for command_id, staged in known.items()
+            if isinstance(staged, _Staged)
+        ]
+        return outcomes, remembered
+
+    def _stage(self, batch: Batch, request: Request, refusals: Refusals) -> "Outcome | _Staged":
         """Decides one request; what it staged is rolled back if a command of it is refused."""
         meta, mark = request.meta, batch.mark()
         if request.remember:
             reply = self.log.remembered(meta.command_id)
             if reply is not None:
-                return msgspec.json.decode(reply, type=Reply)
+                return Reply(*reply)
         command = request.commands[0] if request.commands else None
         try:
             for command in request.commands:
@@ -153,31 +174,26 @@ class Application:
         except errors.TaskSchedulerError as error:
             batch.roll_back(mark)
             if command is not None:
-                self._refusals.record(batch, command, error, meta)
+                refusals.record(batch, command, error, meta)
             return error
         if request.also is not None:
             request.also(batch)
         return _Staged(mark.events, len(batch.events))
 
-    def _append(
-        self,
-        batch: Batch,
-        unless: Unless | None,
-        requests: Sequence[Request],
-        outcomes: "Sequence[Outcome | _Staged]",
-    ) -> None:
-        first_expected = self.farm.position + 1
-        remembered = [
-            Remembered(
-                request.meta.command_id, msgspec.json.encode(Reply(first_expected + out.upto - 1, out.upto - out.start))
-            )
-            for request, out in zip(requests, outcomes, strict=True)
-            if request.remember and isinstance(out, _Staged)
-        ]
-        first = self.log.append(batch.events, unless=unless, snapshots=batch.snapshots, remembered=remembered)
-        if first != first_expected:
-            self.catch_up(first - 1)
-        self._fold(batch, first)
+    def _append(self, batch: Batch, requests: Sequence[Request], remembered: Sequence[Remembered]) -> int:
+        """Stores the batch, if there is something to store, and folds it; the position of its first event."""
+        first = self.farm.position + 1
+        if not batch.events and not remembered:
+            if self.log.position() >= first:
+                raise errors.VersionConflict()  # "it is so already" must be true of the log, not of an old farm
+            return first
+        unless = requests[0].unless or batch.condition()
+        stored = self.log.append(batch.events, unless=unless, snapshots=batch.snapshots, remembered=remembered)
+        if stored != first:  # other processes wrote in between, but to no stream and of no topic that mattered here
+            self.catch_up(stored - 1)
+        if batch.events:
+            self._fold(batch, stored)
+        return stored
 
     def _fold(self, batch: Batch, first: int) -> None:
         apply, position = self.farm.apply, first
@@ -188,11 +204,6 @@ class Application:
             committed = [Recorded(first + at, *recorded[1:]) for at, recorded in enumerate(batch.events)]
             for listener in self._listeners:
                 listener(committed)
-
-    def _settled(self, outcome: "Outcome | _Staged", position: int) -> Outcome:
-        if isinstance(outcome, _Staged):
-            return Reply(position, outcome.upto - outcome.start)
-        return outcome
 
     def catch_up(self, upto: int | None = None) -> None:
         """Folds what another process has written."""
@@ -237,6 +248,15 @@ class _Staged(NamedTuple):
     start: int
     upto: int
 
+    def reply(self, first: int) -> Reply:
+        """The answer once the batch is stored from position `first` on."""
+        return Reply(first + self.upto - 1, self.upto - self.start)
+
+
+def _settle(tickets: Sequence[_Ticket], failure: errors.TaskSchedulerError) -> None:
+    for ticket in tickets:
+        ticket.outcome = failure
+
 
 def _or_raise(outcome: Outcome) -> Reply:
     if isinstance(outcome, errors.TaskSchedulerError):
@@ -244,8 +264,39 @@ def _or_raise(outcome: Outcome) -> Reply:
     return outcome
 
 
-COMMANDS: tuple[type[Command], ...] = tuple(dict.fromkeys([*HANDLERS, *ROUTES]))
-"""Every command that the application carries out."""
+INTERNAL = (
+    c.QueueJob,
+    c.UnqueueJob,
+    c.PlaceTasks,
+    c.ReportStarted,
+    c.ReportEnded,
+    c.ReportProgress,
+    c.ReportPartial,
+    c.NoteCheckpoint,
+    c.LoseAttempts,
+    c.StopAttempts,
+    node.RegisterNode,
+    node.BringOnline,
+    node.TakeOffline,
+    node.SuspectNode,
+    node.LoseNode,
+    workflow.SubmitWorkflow,
+    workflow.AddWorkflowJob,
+    workflow.EndWorkflow,
+    workflow.ReopenWorkflow,
+    dependency.SatisfyDependency,
+    dependency.FailDependency,
+    dependency.ReopenDependency,
+    checkpoint.TakeCheckpoint,
+    checkpoint.RestoreCheckpoint,
+    RecordCheckpoint,
+)
+"""What only parts of the system say, because it is true only when they do: plans, reports, consequences."""
+
+COMMANDS: tuple[type[Command], ...] = tuple(
+    kind for kind in dict.fromkeys([*HANDLERS, *ROUTES]) if kind not in INTERNAL
+)
+"""Every command that may come from outside."""
 
 
 def state_of(app: Application, aggregate: Aggregate, stream: StreamId) -> Any:

@@ -7,18 +7,19 @@ transaction, and a rule that spans streams names the topics that nobody may have
 from collections.abc import Callable
 from typing import Any
 
-from application.decider import CLIENT, JOB, Batch, encode_snapshot
+from application.consequences import ENDINGS, may_be_queued
+from application.decider import CHECKPOINT, CLIENT, JOB, Batch, encode_snapshot
 from domain import blockers, errors
 from domain.checkpoint import CheckpointType, TakeCheckpoint
-from domain.client import RegisterClient
+from domain.client import ClientSuspended, RegisterClient
 from domain.cycle import POLICY_STREAM, PoliciesAdopted
 from domain.decisions import Reason
-from domain.dependency import DeclareDependency, FailDependency, SatisfyDependency, find_path
-from domain.job.commands import NoteCheckpoint, SubmitJob
-from domain.job.values import JobStatus
-from domain.messages import CheckpointId, ClientId, Command, JobId, Meta, WorkflowId, client_stream
+from domain.dependency import DeclareDependency, DependencyDeclared, FailDependency, SatisfyDependency, find_path
+from domain.job.commands import LoseAttempts, NoteCheckpoint, QueueJob, ReportEnded, SubmitJob, UnqueueJob
+from domain.job.values import AttemptNumber, FailureClass, JobSpec, JobStatus
+from domain.messages import CheckpointId, ClientId, Command, JobId, Meta, NodeId, WorkflowId, client_stream, topic_of
 from domain.policies import Policies
-from domain.workflow import SubmitWorkflow
+from domain.workflow import AddWorkflowJob, SubmitWorkflow
 
 DEFAULT_CLIENT: ClientId = "default"
 """Owns what is submitted without a client; the one client that makes itself."""
@@ -53,7 +54,10 @@ class AdoptPolicies(Command, frozen=True, kw_only=True, tag="adopt-policies"):
 
 
 def submit(batch: Batch, command: Submit, meta: Meta) -> None:
-    """Jobs of a known client that is not suspended, on nodes that could ever hold them, in an acyclic graph."""
+    """Jobs of a known client that is not suspended, on nodes that could ever hold them, in an acyclic graph.
+
+    All belong to the workflow that is submitted with them; a job submitted later by itself lets its workflow grow.
+    """
     edges = list(command.dependencies)
     edges += [(before, each.spec.job_id) for each in command.jobs for before in each.after]
     waiting = {after for _, after in edges}
@@ -65,6 +69,7 @@ def submit(batch: Batch, command: Submit, meta: Meta) -> None:
             meta,
         )
     for each in command.jobs:
+        _join_workflow(batch, command, each.spec, meta)
         _check_client(batch, each.spec.client_id, meta)
         check_possible(batch, each)
         after = each.after or (("",) if each.spec.job_id in waiting else ())
@@ -78,7 +83,16 @@ def submit_one(batch: Batch, command: SubmitJob, meta: Meta) -> None:
     submit(batch, Submit(jobs=(command,)), meta)
 
 
+def _join_workflow(batch: Batch, command: Submit, spec: JobSpec, meta: Meta) -> None:
+    if command.workflow_id is not None and spec.workflow_id != command.workflow_id:
+        problem = f"job {spec.job_id!r} says that it belongs to {spec.workflow_id or 'none'}"
+        raise errors.WorkflowInvalid(workflow_id=command.workflow_id, problem=problem)
+    if command.workflow_id is None and spec.workflow_id is not None:
+        batch.do(AddWorkflowJob(workflow_id=spec.workflow_id, job_id=spec.job_id), meta)
+
+
 def _check_client(batch: Batch, client_id: ClientId, meta: Meta) -> None:
+    batch.guards.add(topic_of(ClientSuspended))
     known = batch.load(CLIENT, client_stream(client_id)).state
     if known is None:
         if client_id != DEFAULT_CLIENT:
@@ -102,7 +116,10 @@ def _impossible(reason: Reason) -> str:
 
 
 def declare(batch: Batch, command: DeclareDependency, meta: Meta) -> None:
-    """An edge between known jobs that closes no cycle; one on a job that has ended is settled at once."""
+    """An edge between known jobs that closes no cycle; one on a job that has ended is settled at once.
+
+    A successor that is queued already leaves the queue again; what of it runs goes on.
+    """
     predecessor = batch.job(command.predecessor_id)
     successor = batch.job(command.successor_id)
     for job_id, known in ((command.predecessor_id, predecessor), (command.successor_id, successor)):
@@ -121,10 +138,13 @@ def declare(batch: Batch, command: DeclareDependency, meta: Meta) -> None:
         raise errors.DependencyCycle(
             predecessor_id=command.predecessor_id, successor_id=command.successor_id, path=" → ".join(path)
         )
-    batch.guards.add("dependency.declared")
+    batch.guards |= ENDINGS | {topic_of(DependencyDeclared)}
     if batch.do(command, meta):
         batch.edges.append(command.dependency_id)
         _settle(batch, command, predecessor.ended, meta)
+        if predecessor.ended is not JobStatus.COMPLETED:
+            why = f"it waits for {command.predecessor_id}"
+            batch.do(UnqueueJob(job_id=command.successor_id, why=why), meta)
 
 
 def _settle(batch: Batch, command: DeclareDependency, ended: JobStatus | None, meta: Meta) -> None:
@@ -134,8 +154,34 @@ def _settle(batch: Batch, command: DeclareDependency, ended: JobStatus | None, m
         batch.do(FailDependency(dependency_id=command.dependency_id, why=str(ended)), meta)
 
 
+def queue(batch: Batch, command: QueueJob, meta: Meta) -> None:
+    """A job is queued when its start time has come and no dependency stands before it; else nothing happens."""
+    job = batch.job(command.job_id)
+    if job is None or may_be_queued(batch, job):
+        batch.do(command, meta)
+
+
+def report_ended(batch: Batch, command: ReportEnded, meta: Meta) -> None:
+    """Ends as they were reported; an attempt that its node lost has not failed, its task waits again."""
+    if all(end.failure is not FailureClass.LOST for end in command.ends):
+        batch.do(command, meta)
+        return
+    job = batch.job(command.job_id)
+    live = {} if job is None else job.live
+    lost: dict[NodeId, list[AttemptNumber]] = {}
+    for end in command.ends:
+        if end.failure is FailureClass.LOST and end.attempt in live:
+            lost.setdefault(live[end.attempt].nodes[0][0], []).append(end.attempt)
+    ends = tuple(end for end in command.ends if end.failure is not FailureClass.LOST)
+    batch.do(ReportEnded(job_id=command.job_id, ends=ends), meta)
+    for node_id, attempts in lost.items():
+        batch.do(LoseAttempts(job_id=command.job_id, node_id=node_id, attempts=tuple(attempts)), meta)
+
+
 def record_checkpoint(batch: Batch, command: RecordCheckpoint, meta: Meta) -> None:
-    """The checkpoint, the job's note of it, and a snapshot of the job, in one transaction."""
+    """The checkpoint, the job's note of it, and a snapshot of the job, in one transaction; each checkpoint once."""
+    if batch.load(CHECKPOINT, command.checkpoint_id).state is not None:
+        return
     job = batch.job(command.job_id)
     if job is None or command.attempt not in job.live:
         raise errors.AttemptNotFound(job_id=command.job_id, attempt=command.attempt)
@@ -146,8 +192,7 @@ def record_checkpoint(batch: Batch, command: RecordCheckpoint, meta: Meta) -> No
         location=command.location,
         progress=command.progress,
     )
-    if not batch.do(note, meta):
-        return
+    batch.do(note, meta)
     version, state = batch.load(JOB, command.job_id)
     batch.snapshots.append(encode_snapshot(JOB, command.job_id, version, state))
     batch.do(
@@ -179,6 +224,8 @@ HANDLERS: dict[type[Command], Callable[[Batch, Any, Meta], None]] = {
     Submit: submit,
     SubmitJob: submit_one,
     DeclareDependency: declare,
+    QueueJob: queue,
+    ReportEnded: report_ended,
     RecordCheckpoint: record_checkpoint,
     AdoptPolicies: adopt,
 }

@@ -5,12 +5,14 @@ waits. Each function takes the batch and one staged event and says which command
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, get_args
 
 from application.decider import JOB, WORKFLOW, Batch
 from domain import node
 from domain.dependency import (
+    Dependency,
     DependencyBypassed,
+    DependencyEvent,
     DependencyReopened,
     DependencySatisfied,
     DependencyState,
@@ -21,7 +23,7 @@ from domain.dependency import (
 from domain.job import commands as c
 from domain.job import events as e
 from domain.job.values import Job, JobStatus
-from domain.messages import Command, Event, JobId, Meta, WorkflowId
+from domain.messages import Command, Event, JobId, Meta, topic_of
 from domain.workflow import EndWorkflow, ReopenWorkflow
 
 Commands = Iterator[Command]
@@ -34,6 +36,7 @@ def follow(batch: Batch, start: int, meta: Meta) -> None:
         recorded = batch.events[at]
         react = _REACTIONS.get(type(recorded.event))
         if react is not None:
+            batch.guards |= _GUARDS[type(recorded.event)]
             cause = f"{recorded.stream}@{recorded.version}"
             following = Meta(meta.actor, meta.command_id, cause, meta.cycle)
             for command in list(react(batch, recorded.event)):
@@ -63,10 +66,15 @@ def _lives(batch: Batch, job_id: JobId) -> bool:
 
 def _unblocked(batch: Batch, event: DependencySatisfied | DependencyBypassed) -> Commands:
     successor = batch.job(event.successor_id)
-    if successor is None or any(edge.blocks for edge in batch.edges_into(event.successor_id)):
-        return
-    if successor.spec.not_before_ms is None or successor.spec.not_before_ms <= batch.now_ms:
+    if successor is not None and may_be_queued(batch, successor):
         yield c.QueueJob(job_id=event.successor_id)
+
+
+def may_be_queued(batch: Batch, job: Job) -> bool:
+    """Whether no dependency stands before a job and its start time has come."""
+    if any(edge.blocks for edge in batch.edges_into(job.spec.job_id)):
+        return False
+    return job.spec.not_before_ms is None or job.spec.not_before_ms <= batch.now_ms
 
 
 def _reopened(batch: Batch, event: DependencyReopened) -> Commands:
@@ -78,7 +86,19 @@ def _retried(batch: Batch, event: e.JobRetried) -> Commands:
     for edge in batch.edges_from(event.job_id):
         if _lives(batch, edge.successor_id):
             yield ReopenDependency(dependency_id=edge.dependency_id)
+    for edge in batch.edges_into(event.job_id):
+        yield _settled_anew(batch, edge)
     yield from _workflow_goes_on(batch, event.job)
+
+
+def _settled_anew(batch: Batch, edge: Dependency) -> Command:
+    """While a job had ended, nobody told its dependencies what became of its predecessors."""
+    predecessor = batch.job(edge.predecessor_id)
+    if predecessor is None or predecessor.ended is None:
+        return ReopenDependency(dependency_id=edge.dependency_id)
+    if predecessor.ended is JobStatus.COMPLETED:
+        return SatisfyDependency(dependency_id=edge.dependency_id)
+    return FailDependency(dependency_id=edge.dependency_id, why=str(predecessor.ended))
 
 
 def _queued(batch: Batch, event: e.JobQueued) -> Commands:
@@ -106,20 +126,15 @@ def _job_ended(batch: Batch, job_id: JobId) -> Commands:
     workflow_id = ended.spec.workflow_id
     if workflow_id is None:
         return
-    batch.endings.setdefault(workflow_id, {})[job_id] = ended.ended
     workflow = batch.load(WORKFLOW, workflow_id).state
     if workflow is None or workflow.ended is not None:
         return
-    outcomes = _outcomes(batch, workflow_id)
+    outcomes = batch.ended_jobs(workflow)
     left = [other for other in workflow.jobs if other not in outcomes]
-    if left and (ended.ended is JobStatus.COMPLETED or not _all_stuck(batch, left)):
+    if left and (_outcome(outcomes) is JobStatus.COMPLETED or not _all_stuck(batch, left)):
         return
     failed = tuple(other for other in workflow.jobs if outcomes.get(other) is JobStatus.FAILED)
     yield EndWorkflow(workflow_id=workflow_id, outcome=_outcome(outcomes), failed=failed)
-
-
-def _outcomes(batch: Batch, workflow_id: WorkflowId) -> dict[JobId, JobStatus]:
-    return batch.farm.outcomes.get(workflow_id, {}) | batch.endings.get(workflow_id, {})
 
 
 def _outcome(outcomes: dict[JobId, JobStatus]) -> JobStatus:
@@ -131,6 +146,8 @@ def _outcome(outcomes: dict[JobId, JobStatus]) -> JobStatus:
 
 def _all_stuck(batch: Batch, left: list[JobId]) -> bool:
     """Whether each of these jobs waits, directly or not, for one that did not complete."""
+    if any(_can_go_on(batch, job_id) for job_id in left):
+        return False  # the usual case, without the search below
     stuck: set[JobId] = set()
     grew = True
     while grew:
@@ -142,10 +159,12 @@ def _all_stuck(batch: Batch, left: list[JobId]) -> bool:
     return len(stuck) == len(left)
 
 
-def _stuck(batch: Batch, job_id: JobId, stuck: set[JobId]) -> bool:
+def _can_go_on(batch: Batch, job_id: JobId) -> bool:
     state = batch.job(job_id)
-    if state is None or state.live:
-        return False
+    return state is None or bool(state.live) or not any(edge.blocks for edge in batch.edges_into(job_id))
+
+
+def _stuck(batch: Batch, job_id: JobId, stuck: set[JobId]) -> bool:
     blocking = [edge for edge in batch.edges_into(job_id) if edge.blocks]
     return any(
         edge.state is DependencyState.FAILED or edge.predecessor_id in stuck or _ended_badly(batch, edge.predecessor_id)
@@ -179,3 +198,12 @@ _REACTIONS: dict[type[Event], Callable[[Batch, Any], Commands]] = {
     node.NodeLost: _node_went,
     node.NodeOffline: _node_went,
 }
+
+ENDINGS = frozenset(topic_of(kind) for kind in (e.JobCompleted, e.JobFailed, e.JobCancelled, e.JobRetried))
+"""When one of these is written, a job stands elsewhere than before in all that depends on it."""
+_EDGES = frozenset(topic_of(kind) for kind in get_args(DependencyEvent))
+_GUARDS: dict[type[Event], frozenset[str]] = {
+    kind: frozenset({topic_of(e.TasksPlaced)}) if react is _node_went else ENDINGS | _EDGES
+    for kind, react in _REACTIONS.items()
+}
+"""What no other process may have written meanwhile, because the consequences were decided without it."""

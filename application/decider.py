@@ -26,7 +26,6 @@ from domain.messages import (
     Meta,
     Recorded,
     StreamId,
-    WorkflowId,
     client_stream,
     node_stream,
 )
@@ -104,8 +103,6 @@ class Batch:
         self.streams: dict[StreamId, Stream] = {}
         self.edges: list[DependencyId] = []
         """Edges declared in this batch."""
-        self.endings: dict[WorkflowId, dict[JobId, JobStatus]] = {}
-        """Jobs of workflows that ended in this batch."""
         self.guards: set[str] = set()
         """Topics that nobody may have written since the farm's position."""
         self.snapshots: list[StateSnapshot] = []
@@ -128,6 +125,18 @@ class Batch:
     def job(self, job_id: JobId) -> Job | None:
         """The present state of a job, live or ended."""
         return self.load(JOB, job_id).state  # type: ignore[no-any-return]
+
+    def ended_jobs(self, workflow: Workflow) -> dict[JobId, JobStatus]:
+        """How those jobs of a live workflow ended that have ended, without a look at the log."""
+        outcomes = dict(self.farm.outcomes.get(workflow.workflow_id, {}))
+        for job_id in workflow.jobs:
+            staged = self.streams.get(job_id)
+            state = self.farm.jobs.get(job_id) if staged is None else staged.state
+            if state is not None and state.ended is not None:
+                outcomes[job_id] = state.ended
+            elif state is not None:
+                outcomes.pop(job_id, None)
+        return outcomes
 
     def edges_from(self, job_id: JobId) -> list[Dependency]:
         """The dependencies on a job, those declared here included."""
@@ -196,10 +205,6 @@ class Batch:
                 del self.streams[stream]
             else:
                 self.streams[stream] = before
-        self.endings = {
-            workflow_id: {job_id: status for job_id, status in ended.items() if job_id in self.streams}
-            for workflow_id, ended in self.endings.items()
-        }
 
     def condition(self) -> Unless | None:
         """What must still hold about the log when this is appended."""

@@ -139,7 +139,8 @@ class Dispatcher:
             launch = launch_of(job, number)
             if effect.kind is Kind.START:
                 if attempt.stopping is None:
-                    starts.append(self._checked(job, launch))
+                    ran_before = attempt.started_ms is not None  # it is asked for again after a restart
+                    starts.append(launch if ran_before else self._checked(job, launch))
                 continue
             if starts:  # keep the order: what was placed before is started before anything else happens to it
                 self.executor.start(starts)
@@ -174,19 +175,17 @@ class Dispatcher:
     def take_reports(self, timeout_s: float) -> int:
         """Waits for reports and turns them into events, all in one commit; how many there were."""
         reports = self.executor.reports(timeout_s)
-        if not reports:
-            return 0
         of_nodes = [report for report in reports if isinstance(report, NodeReport)]
         of_attempts: list[AttemptReport] = [report for report in reports if isinstance(report, AttemptReport)]
         if of_attempts:
             self._report(of_attempts)
-        if of_nodes:
-            self._node_reports(of_nodes)
+        self._node_reports(of_nodes)  # also when there are none: whoever waits for one learns that we listened
         return len(reports)
 
     def _report(self, reports: list[AttemptReport]) -> None:
+        """Each command by itself: one that comes too late must not take the others of its job with it."""
         meta = Meta(ACTOR)
-        requests = [Request(tuple(commands), meta) for commands in commands_of(reports).values()]
+        requests = [Request((command,), meta) for commands in commands_of(reports).values() for command in commands]
         for outcome in self.app.commit_all(requests):
             if isinstance(outcome, errors.TaskSchedulerError) and not isinstance(outcome, errors.NotFound):
                 raise outcome  # a report about something that is gone is late; any other refusal is a fault

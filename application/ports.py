@@ -203,7 +203,10 @@ class Remembered(NamedTuple):
     """What a command with a caller's id was answered, to answer the same again."""
 
     command_id: str
-    reply: bytes
+    upto: int
+    """The reply's position, as the number of events of the same append that it follows."""
+    events: int
+    """How many of them it caused."""
 
 
 class Log(Protocol):
@@ -251,8 +254,8 @@ class Log(Protocol):
         """Deletes every snapshot, which changes nothing but time."""
         ...
 
-    def remembered(self, command_id: str) -> bytes | None:
-        """The reply to a command that was answered before."""
+    def remembered(self, command_id: str) -> tuple[int, int] | None:
+        """The position and the number of events that a command was answered with before."""
         ...
 
     def position_at(self, at_ms: int) -> int:

@@ -1,5 +1,8 @@
 """Refusals on the record: a well-formed command that a rule did not allow is an event, but never a flood of them."""
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 from application.decider import Batch
 from domain import errors
 from domain.cycle import CommandRefused, refusal_stream
@@ -13,15 +16,21 @@ PER_ACTOR_MS = 1_000
 class Refusals:
     """Records what was refused, rate-limited per actor."""
 
-    def __init__(self) -> None:
-        self._buckets: dict[str, _Bucket] = {}
+    def __init__(self, buckets: "Mapping[str, _Bucket] | None" = None) -> None:
+        self._buckets = dict(buckets or {})
+
+    def copy(self) -> "Refusals":
+        """An independent copy, for a commit that may have to be decided anew."""
+        return Refusals(self._buckets)
 
     def record(self, batch: Batch, command: Command, error: errors.TaskSchedulerError, meta: Meta) -> None:
         """Stages a refusal if it is one by rule; malformed input and unknown ids store nothing."""
         if not isinstance(error, errors.NotAllowed | errors.DependencyCycle):
             return
-        bucket = self._buckets.setdefault(meta.actor, _Bucket(batch.now_ms))
-        if not bucket.take(batch.now_ms):
+        bucket = self._buckets.get(meta.actor, _Bucket(at_ms=batch.now_ms)).filled(batch.now_ms)
+        allowed = bucket.tokens >= 1
+        self._buckets[meta.actor] = bucket.emptied() if allowed else bucket.skipped()
+        if not allowed:
             return
         event = CommandRefused(
             at_ms=batch.now_ms,
@@ -29,29 +38,28 @@ class Refusals:
             entity_id=_entity(command),
             code=error.code,
             message=error.message,
-            repeated=bucket.forget_skipped(),
+            repeated=bucket.unrecorded,
         )
         batch.record(refusal_stream(batch.now_ms), event, meta)
 
 
-class _Bucket:
+class _Bucket(NamedTuple):
     """A token bucket: `BURST` at once, then one per `PER_ACTOR_MS`."""
 
-    def __init__(self, now_ms: int) -> None:
-        self._tokens, self._at_ms, self._skipped = float(BURST), now_ms, 0
+    at_ms: int
+    tokens: float = BURST
+    unrecorded: int = 0
+    """Refusals since the last one that was recorded."""
 
-    def take(self, now_ms: int) -> bool:
-        self._tokens = min(float(BURST), self._tokens + (now_ms - self._at_ms) / PER_ACTOR_MS)
-        self._at_ms = now_ms
-        if self._tokens < 1:
-            self._skipped += 1
-            return False
-        self._tokens -= 1
-        return True
+    def filled(self, now_ms: int) -> "_Bucket":
+        tokens = min(float(BURST), self.tokens + (now_ms - self.at_ms) / PER_ACTOR_MS)
+        return _Bucket(now_ms, tokens, self.unrecorded)
 
-    def forget_skipped(self) -> int:
-        skipped, self._skipped = self._skipped, 0
-        return skipped
+    def emptied(self) -> "_Bucket":
+        return _Bucket(self.at_ms, self.tokens - 1)
+
+    def skipped(self) -> "_Bucket":
+        return self._replace(unrecorded=self.unrecorded + 1)
 
 
 def _entity(command: Command) -> str:

@@ -101,7 +101,8 @@ class Scheduler:
         )
         present = {blocked.segment for blocked in made.passed_over}
         cleared = () if keyframe else tuple(sorted(name for name in known if name not in present))
-        if not changed and not cleared:
+        opens_the_day = keyframe and bool(known)  # with an empty keyframe, if nothing waits any more
+        if not changed and not cleared and not opens_the_day:
             return None
         for blocked in changed:
             self._numbers_at[blocked.segment] = now_ms

@@ -1,21 +1,24 @@
 """The watchdog: heartbeats, leases, start times and walltimes become commands when their time has come.
 
 The rules of losing a node: one whose supervisor is certainly dead is lost at once, except that a server which was down
-itself waits one lease after its start before it declares anything lost; one that is only silent is suspected, and lost
-when lease and margin have passed, because by then it has stopped its attempts itself.
+itself waits one lease after its start before it declares anything lost that it has not heard itself; one that is only
+silent is suspected, and lost when lease and margin have passed, because by then it has stopped its attempts itself.
+Silence counts only while somebody listens: a dispatcher that is busy with something else has not heard, that is all.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from application.app import Application
 from application.ports import Executor, NodeGone, NodeHeartbeat, NodeReport, NodeUp
 from domain import node
 from domain.job import commands as c
 from domain.job.values import Job, StopCause
-from domain.messages import Command, JobId, NodeId, Value
+from domain.messages import Command, JobId, NodeId, Recorded, Value
 
 ACTOR = "watchdog"
+MAX_DOUBLINGS = 5
+"""Of the time until a node that does not come up is started once more."""
 
 
 class Timing(Value, frozen=True):
@@ -28,7 +31,7 @@ class Timing(Value, frozen=True):
     suspect_ms: int = 3_000
     """How long a node may be silent before nothing new is placed there."""
     respawn_ms: int = 2_000
-    """How long a lost node stays down before it is started again; negative means for good."""
+    """How long a lost node stays down before it is started again, doubled each time that fails; negative: for good."""
 
 
 class Watchdog:
@@ -36,12 +39,22 @@ class Watchdog:
 
     def __init__(self, app: Application, executor: Executor, timing: Timing | None = None) -> None:
         self.app, self.executor, self.timing = app, executor, timing or Timing()
-        self._started_ms = app.clock.now_ms()
+        self._started_ms = self._listened_ms = app.clock.now_ms()
         self._heard_ms: dict[NodeId, int] = {}
         self._gone: dict[NodeId, NodeGone] = {}
         """Nodes reported gone that are not declared lost yet."""
         self._respawn_at: dict[NodeId, int] = {}
+        self._starts: dict[NodeId, int] = {}
+        """How often a node was started again since it was last up."""
+        self._returning: set[NodeId] = set()
+        """Nodes that are offline although their supervisors may live: their next sign of life brings them back."""
         self._lock = threading.Lock()
+        app.listen(self._saw)
+
+    def _saw(self, recorded: Sequence[Recorded]) -> None:
+        for each in recorded:
+            if isinstance(each.event, node.NodeMaintenanceEnded):
+                self._returning.add(each.event.node_id)
 
     def run(self, stop: threading.Event) -> None:
         """Looks around twice a second until told to stop."""
@@ -51,12 +64,13 @@ class Watchdog:
     # -- signs of life -------------------------------------------------------------------------------------------
 
     def hear(self, reports: Sequence[NodeReport]) -> None:
-        """Takes in what executors say about nodes."""
+        """Takes in what executors say about nodes; to be called every time somebody has listened to them."""
         now_ms = self.app.clock.now_ms()
         for report in reports:
             if isinstance(report, NodeGone):
                 with self._lock:
                     self._gone[report.node_id] = report
+                    self._returning.discard(report.node_id)
                 self._lose_gone(now_ms)
                 continue
             self._heard_ms[report.node_id] = now_ms
@@ -64,23 +78,45 @@ class Watchdog:
                 self._up(report)
             elif isinstance(report, NodeHeartbeat):
                 self._recovered(report.node_id)
+        self._listened_ms = now_ms
 
     def _up(self, report: NodeUp) -> None:
         with self._lock:
-            self._respawn_at.pop(report.node_id, None)
             gone = self._gone.pop(report.node_id, None)
         if gone is not None:
             self._lose(gone)
+        with self._lock:
+            self._respawn_at.pop(report.node_id, None)
+            self._starts.pop(report.node_id, None)
         known = self.app.farm.nodes.get(report.node_id)
-        if known is not None and known.status is node.NodeStatus.MAINTENANCE:
+        if known is not None and (known.retired or known.status is node.NodeStatus.MAINTENANCE):
             return
         register = node.RegisterNode(node_id=report.node_id, capacity=report.capacity, attributes=report.attributes)
         self.app.handle_all((register, node.BringOnline(node_id=report.node_id)), ACTOR)
 
     def _recovered(self, node_id: NodeId) -> None:
         known = self.app.farm.nodes.get(node_id)
-        if known is not None and known.suspected:
+        if known is None or known.retired:
+            return
+        if known.suspected:
             self.app.handle(node.RecoverNode(node_id=node_id), ACTOR)
+        elif node_id in self._returning:
+            self._returning.discard(node_id)
+            self.app.handle(node.BringOnline(node_id=node_id), ACTOR)
+
+    def settled(self, nodes: Iterable[NodeId]) -> bool:
+        """Whether each of these nodes has said that it is up or gone, and none is awaited back.
+
+        One that was started again and did not come up is tried further, but not waited for.
+        """
+        with self._lock:
+            if self._gone or self._respawn_at.keys() - self._starts.keys():
+                return False
+        known = self.app.farm.nodes
+        return all(
+            node_id in known and (node_id in self._heard_ms or known[node_id].status is node.NodeStatus.OFFLINE)
+            for node_id in nodes
+        )
 
     # -- what time brings ----------------------------------------------------------------------------------------
 
@@ -88,40 +124,41 @@ class Watchdog:
         """Everything whose time has come by now."""
         now_ms = self.app.clock.now_ms()
         self._lose_gone(now_ms)
-        self._silent(now_ms)
+        self._silent()
         self._respawn(now_ms)
         for command in self._due(now_ms):
             self.app.handle(command, ACTOR)
 
     def _lose_gone(self, now_ms: int) -> None:
-        if now_ms - self._started_ms < self.timing.lease_ms and not self._was_up_since_start():
-            return
+        waited = now_ms - self._started_ms >= self.timing.lease_ms
         with self._lock:
-            gone, self._gone = list(self._gone.values()), {}
+            # A node that reported to this server before died before its eyes.
+            gone = [report for node_id, report in self._gone.items() if waited or node_id in self._heard_ms]
+            for report in gone:
+                del self._gone[report.node_id]
         for report in gone:
             self._lose(report)
 
-    def _was_up_since_start(self) -> bool:
-        """Whether every gone node had reported to this server before: then its death was witnessed."""
-        return all(node_id in self._heard_ms for node_id in self._gone)
-
     def _lose(self, report: NodeGone) -> None:
         known = self.app.farm.nodes.get(report.node_id)
+        if known is not None and known.retired:
+            return
         if known is not None:
             self.app.handle(node.LoseNode(node_id=report.node_id, why=report.why), ACTOR)
         if self.timing.respawn_ms >= 0:
             with self._lock:
-                self._respawn_at[report.node_id] = self.app.clock.now_ms() + self.timing.respawn_ms
+                delay_ms = self.timing.respawn_ms << min(self._starts.get(report.node_id, 0), MAX_DOUBLINGS)
+                self._respawn_at[report.node_id] = self.app.clock.now_ms() + delay_ms
 
-    def _silent(self, now_ms: int) -> None:
-        for node_id, heard_ms in list(self._heard_ms.items()):
-            known = self.app.farm.nodes.get(node_id)
-            silent_ms = now_ms - heard_ms
-            if known is None or known.status is not node.NodeStatus.ONLINE:
+    def _silent(self) -> None:
+        for node_id, known in list(self.app.farm.nodes.items()):
+            if known.status is not node.NodeStatus.ONLINE:
                 continue
+            silent_ms = self._listened_ms - self._heard_ms.get(node_id, self._started_ms)
             if silent_ms > self.timing.lease_ms + self.timing.margin_ms:
                 why = f"silent for {silent_ms} ms, longer than its lease"
                 self.app.handle(node.LoseNode(node_id=node_id, why=why), ACTOR)
+                self._returning.add(node_id)
             elif silent_ms > self.timing.suspect_ms and not known.suspected:
                 self.app.handle(node.SuspectNode(node_id=node_id, silent_ms=silent_ms), ACTOR)
 
@@ -130,6 +167,7 @@ class Watchdog:
             due = [node_id for node_id, at_ms in self._respawn_at.items() if at_ms <= now_ms]
             for node_id in due:
                 del self._respawn_at[node_id]
+                self._starts[node_id] = self._starts.get(node_id, 0) + 1
         for node_id in due:
             self.executor.start_node(node_id)
 

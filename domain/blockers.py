@@ -17,7 +17,7 @@ def of_shape(farm: Farm, index: NodeIndex, segment: Segment, fitting: int) -> tu
         return never
     if not index.open_mask:
         return (Reason(ReasonCode.NO_NODES, needed=requirement.slots),)
-    candidates = index.open_mask & index.with_attributes(requirement.attributes)
+    candidates = index.open_mask & index.capable(requirement)
     if not candidates:
         return (Reason(ReasonCode.NODES_UNAVAILABLE, needed=requirement.slots),)
     if requirement.slots > 1 and fitting:
@@ -28,7 +28,7 @@ def of_shape(farm: Farm, index: NodeIndex, segment: Segment, fitting: int) -> tu
 
 def impossible(index: NodeIndex, requirement: Requirement) -> tuple[Reason, ...]:
     """Why no registered node (or gang of them) could ever hold one task, even empty; nothing if some could."""
-    if not index.ids:
+    if not index.registered_mask:
         return ()
     capable = index.capable(requirement)
     if capable:
@@ -96,7 +96,7 @@ def _miss(index: NodeIndex, resource: str, amount: int, mask: int, sticky: NodeI
     number = index.numbers.get(sticky, -1)
     if number < 0 or not mask >> number & 1:
         number = index.most_free(mask, resource)
-    available = index.available(number, resource)
+    available = max(0, index.available(number, resource))  # a node that shrank may hold more than it has
     return Reason(ReasonCode.RESOURCES_SHORT, "", resource, amount, available, index.ids[number])
 
 
@@ -124,9 +124,10 @@ def of_job(farm: Farm, job: Job, now_ms: int) -> tuple[Reason, ...]:
             reasons.append(Reason(code, entity=edge.predecessor_id))
     if not job.queued and job.spec.not_before_ms is not None and job.spec.not_before_ms > now_ms:
         reasons.append(Reason(ReasonCode.START_TIME, until_ms=job.spec.not_before_ms))
-    if job.delayed:
-        reasons.append(Reason(ReasonCode.BACK_OFF, until_ms=job.delayed[0][0]))
+    later = [until_ms for until_ms, _ in job.delayed if until_ms > now_ms]
+    if later:
+        reasons.append(Reason(ReasonCode.BACK_OFF, until_ms=later[0]))
     recorded = farm.blocked.get(farm.queue.segment_of(job).name)
-    if recorded is not None and job.startable and job.waiting:
+    if recorded is not None and job.startable and (job.waiting or len(later) < len(job.delayed)):
         reasons += recorded.reasons
     return tuple(reasons)

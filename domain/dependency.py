@@ -136,8 +136,8 @@ class Dependency(Value, frozen=True):
 
 
 def dependency_id(predecessor_id: JobId, successor_id: JobId) -> DependencyId:
-    """The one id that an edge between two jobs can have."""
-    return f"dep-{predecessor_id}-{successor_id}"
+    """The one id that an edge between two jobs can have; job ids have no colon, so no two edges share one."""
+    return f"dep-{predecessor_id}:{successor_id}"
 
 
 def decide(edge: Dependency | None, command: DependencyCommand, now_ms: int) -> tuple[DependencyEvent, ...]:

@@ -96,6 +96,8 @@ class Farm:
                 jobs[stream] = after = evolve(jobs.get(stream), event)
                 if after.ended is not None and not after.live:
                     farm._forget_job(after)
+                elif type(event) is e.JobRetried:
+                    farm._reopen(after)
             else:
                 others[type(event)](farm, stream, event, None)
         if event is not None:
@@ -162,6 +164,11 @@ class Farm:
             self.outcomes[ended.spec.workflow_id][job_id] = ended.ended
         if job_id in self.incoming or job_id in self.outgoing:
             self._forget_edges(job_id)
+
+    def _reopen(self, retried: Job) -> None:
+        """A job that was retried has no outcome any more."""
+        if retried.spec.workflow_id in self.outcomes:
+            self.outcomes[retried.spec.workflow_id].pop(retried.spec.job_id, None)
 
     def _forget_edges(self, job_id: JobId) -> None:
         """Drops the edges of which neither end lives."""
@@ -273,6 +280,11 @@ def _resettle(farm: Farm, before: Job | None, after: Job, event: Event) -> None:
     farm._settle(after)
 
 
+def _retried(farm: Farm, before: Job | None, after: Job, event: e.JobRetried) -> None:
+    farm._reopen(after)
+    _resettle(farm, before, after, event)
+
+
 def _only_state(farm: Farm, before: Job | None, after: Job, event: Event) -> None:
     farm.jobs[after.spec.job_id] = after
 
@@ -320,6 +332,7 @@ _JOB_INDEX: dict[type[Event], Callable[..., None]] = {
     e.JobCompleted: _closed,
     e.JobFailed: _closed,
     e.JobCancelled: _closed,
+    e.JobRetried: _retried,
 }
 _JOB_EVENTS = frozenset(get_args(e.JobEvent))
 

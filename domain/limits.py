@@ -1,5 +1,7 @@
 """How much more a client may use: its limit in percent of the farm, and its limit of running tasks."""
 
+from functools import cached_property
+
 from domain.decisions import Reason, ReasonCode
 from domain.farm import Farm
 from domain.farm_snapshot import ClientUse
@@ -13,9 +15,19 @@ class Limits:
     def __init__(self, farm: Farm) -> None:
         self._farm = farm
         self._use: dict[ClientId, ClientUse] = {}
-        live = [node for node in farm.nodes.values() if not node.retired]
-        self._millicores = sum(node.capacity.millicores for node in live)
-        self._gpus = sum(node.capacity.gpus for node in live)
+
+    @cached_property
+    def _capacity(self) -> tuple[int, int]:
+        """Cores (in thousandths) and GPUs of the farm, of which limits are a share; asked for only if there are some."""
+        live = [node.capacity for node in self._farm.nodes.values() if not node.retired]
+        return sum(capacity.millicores for capacity in live), sum(capacity.gpus for capacity in live)
+
+    def concern(self, client_id: ClientId) -> bool:
+        """Whether anything but resources could keep this client's tasks from starting."""
+        client = self._farm.clients.get(client_id)
+        if client is None:
+            return False
+        return client.suspended or client.shares.max_tasks is not None or client.shares.limit_percent < 100
 
     def use(self, client_id: ClientId) -> ClientUse:
         """What a client holds by now."""
@@ -43,9 +55,9 @@ class Limits:
             rooms.append(("tasks", 1, shares.max_tasks - use.tasks))
         if shares.limit_percent < 100:
             per_slot, slots, percent = requirement.resources, requirement.slots, shares.limit_percent
-            cores_left = self._millicores * percent // 100 - use.millicores
-            rooms.append(("millicores", per_slot.millicores * slots, cores_left))
-            rooms.append(("gpus", per_slot.gpus * slots, self._gpus * percent // 100 - use.gpus))
+            millicores, gpus = self._capacity
+            rooms.append(("millicores", per_slot.millicores * slots, millicores * percent // 100 - use.millicores))
+            rooms.append(("gpus", per_slot.gpus * slots, gpus * percent // 100 - use.gpus))
         return rooms
 
     def take(self, client_id: ClientId, requirement: Requirement, tasks: int) -> None:

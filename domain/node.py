@@ -267,8 +267,9 @@ def register(node: Node | None, command: RegisterNode, now_ms: int) -> Events:
     """A node is registered with amounts that are not negative; registering it again with others changes them."""
     if SAFE_ID.fullmatch(command.node_id) is None:
         raise errors.NodeInvalid(node_id=command.node_id, problem="an id is plain letters, digits, `_.@+-`")
-    if command.capacity.is_negative():
-        raise errors.NodeInvalid(node_id=command.node_id, problem="its capacity is negative")
+    if command.capacity.is_negative() or not command.capacity.is_canonical():
+        problem = "its capacity is negative, or its named resources are not sorted, not 0, under names of their own"
+        raise errors.NodeInvalid(node_id=command.node_id, problem=problem)
     if node is None:
         kind: type[NodeRegistered] | type[NodeCapabilitiesChanged] = NodeRegistered
     elif node.retired:
@@ -335,7 +336,7 @@ def recover(node: Node, command: RecoverNode, now_ms: int) -> Events:
 
 
 def lose(node: Node, command: LoseNode, now_ms: int) -> Events:
-    """A node that is not offline already can be given up."""
+    """A node that is not offline already can be given up, one in maintenance or quarantine without leaving that."""
     if node.status is NodeStatus.OFFLINE:
         return ()
     return (NodeLost(at_ms=now_ms, node_id=node.node_id, why=command.why),)
@@ -378,6 +379,11 @@ def _offline(node: Node, event: NodeOffline | NodeLost) -> Node:
     return replace(node, status=NodeStatus.OFFLINE, suspected=False, why=event.why)
 
 
+def _lost(node: Node, event: NodeLost) -> Node:
+    """A node that was set aside stays so when it restarts, until a person says otherwise."""
+    return node if node.status in (NodeStatus.MAINTENANCE, NodeStatus.ERROR) else _offline(node, event)
+
+
 def _drained(node: Node, event: NodeDrained) -> Node:
     return replace(node, draining=True, why=event.why)
 
@@ -387,7 +393,7 @@ def _undrained(node: Node, event: NodeUndrained) -> Node:
 
 
 def _maintenance_started(node: Node, event: NodeMaintenanceStarted) -> Node:
-    return replace(node, status=NodeStatus.MAINTENANCE, why=event.why)
+    return replace(node, status=NodeStatus.MAINTENANCE, suspected=False, why=event.why)
 
 
 def _maintenance_ended(node: Node, event: NodeMaintenanceEnded) -> Node:
@@ -399,7 +405,7 @@ def _suspected(node: Node, event: NodeSuspected) -> Node:
 
 
 def _quarantined(node: Node, event: NodeQuarantined) -> Node:
-    return replace(node, status=NodeStatus.ERROR, why=event.cause)
+    return replace(node, status=NodeStatus.ERROR, suspected=False, why=event.cause)
 
 
 def _retired(node: Node, event: NodeRetired) -> Node:
@@ -430,7 +436,7 @@ _EVOLVE: dict[type[NodeEvent], Callable[[Any, Any], Node]] = {
     NodeMaintenanceEnded: _maintenance_ended,
     NodeSuspected: _suspected,
     NodeRecovered: _online,
-    NodeLost: _offline,
+    NodeLost: _lost,
     NodeQuarantined: _quarantined,
     NodeRetired: _retired,
 }

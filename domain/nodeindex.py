@@ -2,12 +2,13 @@
 
 A set of nodes is one Python integer with a bit per node. For every amount that some requirement asks for there is a
 mask of the nodes that have at least that much free, so that "who fits" is a handful of `&`; nodes are also bucketed by
-their free GPUs and cores, so that best fit takes the first bucket that meets the mask. A cycle costs about as many steps as
-there are shapes and starts, whatever the number of nodes.
+their free GPUs and cores, so that best fit takes the first bucket that meets the mask. A cycle costs about as many
+steps as there are shapes and starts, whatever the number of nodes.
 """
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
+from functools import lru_cache
 
 from domain.messages import NodeId
 from domain.node import Attributes, Node
@@ -34,6 +35,7 @@ class NodeIndex:
         "ids",
         "numbers",
         "open_mask",
+        "registered_mask",
     )
 
     def __init__(self) -> None:
@@ -44,6 +46,8 @@ class NodeIndex:
         self.attributes: list[Attributes] = []
         self.open_mask = 0
         """Nodes that take work."""
+        self.registered_mask = 0
+        """Nodes that have not left the farm for good."""
         self._levels: dict[str, list[int]] = {}
         """For each resource, the amounts asked for, ascending."""
         self._masks: dict[tuple[str, int], int] = {}
@@ -58,7 +62,8 @@ class NodeIndex:
         """A copy whose free amounts can change without touching this one. O(nodes + levels)."""
         twin = NodeIndex.__new__(NodeIndex)
         twin.ids, twin.numbers, twin.capacity = self.ids, self.numbers, self.capacity
-        twin.attributes, twin.open_mask = self.attributes, self.open_mask
+        twin.attributes = self.attributes
+        twin.open_mask, twin.registered_mask = self.open_mask, self.registered_mask
         twin.free = self.free.copy()
         twin._levels = {resource: levels.copy() for resource, levels in self._levels.items()}
         twin._masks = self._masks.copy()
@@ -82,6 +87,10 @@ class NodeIndex:
             self._attribute_masks.clear()
             self._capable.clear()
         bit = 1 << number
+        if node.retired and self.registered_mask & bit:
+            self.registered_mask ^= bit
+            self._attribute_masks.clear()
+            self._capable.clear()
         self.open_mask = self.open_mask | bit if node.takes_work else self.open_mask & ~bit
 
     def _add(self, node: Node) -> int:
@@ -93,6 +102,7 @@ class NodeIndex:
         self.attributes.append(node.attributes)
         self._attribute_masks.clear()
         self._capable.clear()
+        self.registered_mask |= 1 << number
         self._bucket_add(0, 1 << number)
         self._set_free(number, node.capacity)
         return number
@@ -108,11 +118,9 @@ class NodeIndex:
     def _set_free(self, number: int, free: Resources) -> None:
         bit, before = 1 << number, self.free[number]
         self.free[number] = free
-        old_key = before.gpus * _GPU_WEIGHT + before.millicores
-        new_key = free.gpus * _GPU_WEIGHT + free.millicores
-        if old_key != new_key:
-            self._bucket_remove(old_key, bit)
-            self._bucket_add(new_key, bit)
+        if before.millicores != free.millicores or before.gpus != free.gpus:
+            self._bucket_remove(before.gpus * _GPU_WEIGHT + before.millicores, bit)
+            self._bucket_add(free.gpus * _GPU_WEIGHT + free.millicores, bit)
             self._move(MILLICORES, before.millicores, free.millicores, bit)
             self._move(GPUS, before.gpus, free.gpus, bit)
         self._move(MEMORY, before.memory_mib, free.memory_mib, bit)
@@ -132,8 +140,11 @@ class NodeIndex:
         if not levels:
             return
         low, high = (before, after) if before < after else (after, before)
+        first = bisect_right(levels, low)
+        if first == len(levels) or levels[first] > high:
+            return
         masks = self._masks
-        for level in levels[bisect_right(levels, low) : bisect_right(levels, high)]:
+        for level in levels[first : bisect_right(levels, high, first)]:
             masks[resource, level] ^= bit
 
     def _bucket_add(self, key: int, bit: int) -> None:
@@ -167,12 +178,12 @@ class NodeIndex:
         return mask
 
     def with_attributes(self, needs: tuple[AttributeNeed, ...]) -> int:
-        """Mask of the nodes that meet these attribute demands."""
+        """Mask of the registered nodes that meet these attribute demands."""
         mask = self._attribute_masks.get(needs)
         if mask is None:
             mask = 0
-            for number, attributes in enumerate(self.attributes):
-                if has_attributes(attributes, needs) is None:
+            for number in bits(self.registered_mask):
+                if has_attributes(self.attributes[number], needs) is None:
                     mask |= 1 << number
             self._attribute_masks[needs] = mask
         return mask
@@ -182,8 +193,10 @@ class NodeIndex:
         mask = self.open_mask
         if requirement.attributes:
             mask &= self.with_attributes(requirement.attributes)
-        for resource, amount in requirement.resources.items():
-            mask &= self.at_least(resource, amount)
+        masks = self._masks
+        for amount in _amounts(requirement.resources):
+            nodes = masks.get(amount)
+            mask &= self._learn(*amount) if nodes is None else nodes
         return mask
 
     def best_fit(self, mask: int, need: Resources) -> int:
@@ -211,14 +224,18 @@ class NodeIndex:
 
     def most_free(self, mask: int, resource: str) -> int:
         """The node of a non-empty mask with the most of one resource free, the lowest number among equals."""
-        if resource in (MILLICORES, MEMORY):
-            mask = self._top_level(mask, resource)
-        best, most = -1, -1
-        for number in bits(mask):
-            amount = _amount(self.free[number], resource)
-            if amount > most:
-                best, most = number, amount
-        return best
+        if resource in (MILLICORES, GPUS):
+            nodes = self._one_of_each_bucket(mask)
+        else:
+            nodes = bits(self._top_level(mask, resource))
+        return min(nodes, key=lambda number: (-_amount(self.free[number], resource), number))
+
+    def _one_of_each_bucket(self, mask: int) -> Iterator[int]:
+        """The lowest node of a mask in every bucket: its fellows have the same cores and GPUs free."""
+        for nodes in self._buckets.values():
+            hit = mask & nodes
+            if hit:
+                yield (hit & -hit).bit_length() - 1
 
     def _top_level(self, mask: int, resource: str) -> int:
         for level in reversed(self._levels.get(resource, [])):
@@ -249,6 +266,12 @@ def bits(mask: int) -> Iterator[int]:
         low = mask & -mask
         yield low.bit_length() - 1
         mask ^= low
+
+
+@lru_cache(maxsize=65_536)
+def _amounts(resources: Resources) -> tuple[tuple[str, int], ...]:
+    """All amounts that are not zero, as the keys of masks."""
+    return tuple(resources.items())
 
 
 def _amount(resources: Resources, resource: str) -> int:

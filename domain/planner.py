@@ -4,8 +4,10 @@ It reads the farm, places tentatively on a fork of the node index, and never tou
 of segments; one that is blocked is dropped whole, so that the cost grows with shapes and starts, not with what waits.
 """
 
+from collections import Counter
+from collections.abc import Iterator
 from heapq import heapify, heappop, heapreplace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import domain.policies.builtin  # noqa: F401  (registers the built-in policies)
 from domain import blockers, intervals
@@ -13,8 +15,9 @@ from domain.decisions import Blocked, Place, Plan, Reason, Segment
 from domain.farm import Farm
 from domain.job.values import Job, NodeSlots, Placement, PlacementReason
 from domain.limits import Limits
-from domain.policies import Policies
+from domain.policies import OrderKey, Policies
 from domain.queue import Place as QueuePlace
+from domain.resources import Requirement
 
 CONFLICTING = (
     "node.drained",
@@ -43,7 +46,7 @@ def plan(farm: Farm, policies: Policies, now_ms: int) -> Plan:
         position=farm.position,
         decisions=tuple(cycle.decisions),
         passed_over=tuple(cycle.passed_over()),
-        wake_at_ms=min((ms for ms in farm.delayed.values() if ms > now_ms), default=None),
+        wake_at_ms=_next_back_off(farm, now_ms),
     )
 
 
@@ -61,8 +64,9 @@ class _Cycle:
         self.limits = Limits(farm)
         self.decisions: list[Place] = []
         self.blocked: dict[Segment, tuple[Reason, ...]] = {}
-        self.shapes: dict[Any, tuple[Reason, ...]] = {}
-        """Requirements that found no place; free resources only shrink within a cycle, so they stay blocked."""
+        self.shapes: dict[Requirement, _Shape] = {}
+        self.returning: Counter[Segment] = Counter()
+        """Jobs that are not in the queue, because all their tasks come back from a back-off."""
 
     # -- the order of the queue ----------------------------------------------------------------------------------
 
@@ -71,97 +75,103 @@ class _Cycle:
         heap = self._heads()
         heapify(heap)
         while heap:
-            _, segment, walk, job = heap[0]
-            reasons = self._place(segment, job)
+            _, _, lane, job = heap[0]
+            reasons = self._place(lane, job)
             if reasons is not None:
-                self.blocked[segment] = reasons
+                self.blocked[lane.segment] = reasons
                 heappop(heap)
                 if not self.backfill.goes_on_after(len(self.blocked)):
                     self._all_behind(job, heap)
                     return
                 continue
-            following = next(walk, None)
+            following = next(lane.walk, None)
             if following is None:
                 heappop(heap)
             else:
-                heapreplace(heap, self._entry(segment, walk, following))
+                heapreplace(heap, self._head(lane, following))
 
-    def _heads(self) -> list["_Head"]:
+    def _heads(self) -> "list[_Head]":
         heads = []
         for segment, line in self.farm.queue.lines.items():
             walk = line.walk() if self.order.monotone else iter(self._sorted(line))
-            heads.append(self._entry(segment, walk, next(walk)))
+            heads.append(self._head(self._lane(segment, walk), next(walk)))
         for job_id in sorted(self.farm.delayed):
             job = self.farm.jobs[job_id]
             if self.farm.delayed[job_id] <= self.now_ms and job.startable and job_id not in self.farm.queue:
-                place = (job.submitted_ms, job_id)
-                heads.append(self._entry(self.farm.queue.segment_of(job), iter(()), place))
+                segment, place = self.farm.queue.segment_of(job), (job.submitted_ms, job_id)
+                self.returning[segment] += 1
+                heads.append(self._head(self._lane(segment, iter(())), place))
         return heads
 
     def _sorted(self, line: Any) -> list[QueuePlace]:
         key, jobs = self.order.key, self.farm.jobs
         return sorted(line, key=lambda place: (key(jobs[place[1]], self.now_ms), place))
 
-    def _entry(self, segment: Segment, walk: Any, place: QueuePlace) -> "_Head":
-        job = self.farm.jobs[place[1]]
-        return _Head((self.order.key(job, self.now_ms), place), segment, walk, job)
+    def _lane(self, segment: Segment, walk: Iterator[QueuePlace]) -> "_Lane":
+        shape = self.shapes.get(segment.requirement)
+        if shape is None:
+            shape = self.shapes[segment.requirement] = _Shape()
+        return _Lane(segment, shape, self.limits.concern(segment.client_id), walk)
 
-    def _all_behind(self, head: Job, heap: list["_Head"]) -> None:
+    def _head(self, lane: "_Lane", place: QueuePlace) -> "_Head":
+        job = self.farm.jobs[place[1]]
+        return self.order.key(job, self.now_ms), place, lane, job
+
+    def _all_behind(self, head: Job, heap: "list[_Head]") -> None:
         """In strict order everything else waits for the blocked head."""
         behind = (blockers.behind(head.spec.job_id),)
-        for entry in heap:
-            self.blocked.setdefault(entry.segment, behind)
+        for _, _, lane, _ in heap:
+            self.blocked.setdefault(lane.segment, behind)
 
     # -- one job -------------------------------------------------------------------------------------------------
 
-    def _place(self, segment: Segment, job: Job) -> tuple[Reason, ...] | None:
+    def _place(self, lane: "_Lane", job: Job) -> tuple[Reason, ...] | None:
         """Places as many ready tasks as possible; the blockers if some are left, None if all found a place."""
-        requirement = segment.requirement
-        known = self.shapes.get(requirement)
-        if known is not None:
-            return known
-        ready = _ready(job, self.now_ms)
+        segment, shape = lane.segment, lane.shape
+        ready = _ready(job, self.now_ms) if job.delayed else job.waiting
         left = intervals.size(ready)
         placements: list[Placement] = []
         reasons: tuple[Reason, ...] | None = None
         why: PlacementReason | None = None
         while left:
-            allowed = self.limits.allows(segment.client_id, requirement)
-            if allowed is not None and allowed <= 0:
-                reasons = (self.limits.reason(segment.client_id, requirement),)
+            room = self.limits.allows(segment.client_id, segment.requirement) if lane.limited else None
+            if room is not None and room <= 0:
+                reasons = (self.limits.reason(segment.client_id, segment.requirement),)
                 break
-            fitting = self.index.fitting(requirement)
-            chosen = self._choose(fitting, segment, left if allowed is None else min(left, allowed))
+            reasons = shape.blocked
+            if reasons is not None:
+                break
+            fitting = self.index.fitting(segment.requirement)
+            chosen = self._choose(fitting, segment.requirement, left if room is None else min(left, room))
             if chosen is None:
-                reasons = self.shapes[requirement] = blockers.of_shape(self.farm, self.index, segment, fitting)
+                reasons = shape.blocked = blockers.of_shape(self.farm, self.index, segment, fitting)
                 break
+            count, nodes, score = chosen
             if why is None:
-                why = self._why(fitting, chosen.score)
-            tasks = intervals.take(ready, chosen.tasks)
-            ready = intervals.difference(ready, tasks)
-            left -= chosen.tasks
-            placements.append(Placement(tasks, chosen.nodes))
-            self._take(segment, chosen)
+                why = PlacementReason(self.placement_name, self.order_name, score, fitting.bit_count())
+            tasks = ready if count == left else intervals.take(ready, count)
+            ready, left = intervals.difference(ready, tasks), left - count
+            placements.append(Placement(tasks, nodes))
+            self._take(lane, nodes, count)
         if why is not None:
             self.decisions.append(Place(job.spec.job_id, tuple(placements), why))
         return reasons
 
-    def _choose(self, fitting: int, segment: Segment, tasks: int) -> "_Chosen | None":
-        requirement = segment.requirement
+    def _choose(self, fitting: int, requirement: Requirement, tasks: int) -> "_Chosen | None":
         if requirement.slots > 1:
-            return self._choose_gang(fitting, segment)
+            return self._choose_gang(fitting, requirement)
         if not fitting:
             return None
         number = self.placement.choose(self.index, fitting, requirement)
         score = self.placement.score(self.index, number, requirement)
-        room = self.index.free[number].count_of(requirement.resources)
-        if room is not None and room < tasks:
-            tasks = room
-        return _Chosen(tasks, ((self.index.ids[number], 1),), score)
+        if tasks > 1:
+            room = self.index.free[number].count_of(requirement.resources)
+            tasks = tasks if room is None else min(tasks, room)
+        return tasks, ((self.index.ids[number], 1),), score
 
-    def _choose_gang(self, fitting: int, segment: Segment) -> "_Chosen | None":
+    def _choose_gang(self, fitting: int, requirement: Requirement) -> "_Chosen | None":
         """All slots at once or none: nodes are filled in the order in which the placement policy would take them."""
-        requirement, missing = segment.requirement, segment.requirement.slots
+        missing = requirement.slots
         if requirement.distinct_nodes and fitting.bit_count() < missing:
             return None
         nodes: list[NodeSlots] = []
@@ -174,16 +184,14 @@ class _Cycle:
             slots = missing if room is None else min(missing, room)
             nodes.append((self.index.ids[number], slots))
             missing -= slots
-        return None if missing else _Chosen(1, tuple(nodes), score)
+        return None if missing else (1, tuple(nodes), score)
 
-    def _take(self, segment: Segment, chosen: "_Chosen") -> None:
-        need = segment.requirement.resources
-        for node_id, slots in chosen.nodes:
-            self.index.allocate(self.index.numbers[node_id], need, slots * chosen.tasks)
-        self.limits.take(segment.client_id, segment.requirement, chosen.tasks)
-
-    def _why(self, fitting: int, score: float) -> PlacementReason:
-        return PlacementReason(self.placement_name, self.order_name, score, fitting.bit_count())
+    def _take(self, lane: "_Lane", nodes: tuple[NodeSlots, ...], tasks: int) -> None:
+        requirement = lane.segment.requirement
+        for node_id, slots in nodes:
+            self.index.allocate(self.index.numbers[node_id], requirement.resources, slots * tasks)
+        if lane.limited:
+            self.limits.take(lane.segment.client_id, requirement, tasks)
 
     # -- what was passed over ------------------------------------------------------------------------------------
 
@@ -191,26 +199,45 @@ class _Cycle:
         """The blocked segments with their reasons, by name."""
         lines = self.farm.queue.lines
         rows = [
-            Blocked(segment.name, reasons, len(lines[segment]) if segment in lines else 1)
+            Blocked(segment.name, reasons, len(lines.get(segment, ())) + self.returning[segment])
             for segment, reasons in self.blocked.items()
         ]
         rows.sort(key=lambda blocked: blocked.segment)
         return rows
 
 
-class _Chosen(NamedTuple):
-    tasks: int
-    nodes: tuple[NodeSlots, ...]
-    score: float
+class _Shape:
+    """What is known about one requirement: its blockers, once it has found no place.
+
+    Free resources only shrink within a cycle, so it stays blocked.
+    """
+
+    __slots__ = ("blocked",)
+
+    def __init__(self) -> None:
+        self.blocked: tuple[Reason, ...] | None = None
 
 
-class _Head(NamedTuple):
-    """The next job of a segment; the key ends with the job id, so that no two compare equal."""
+class _Lane(NamedTuple):
+    """A segment in the merge: its jobs still to come, and what holds for all of them."""
 
-    key: Any
     segment: Segment
-    walk: Any
-    job: Job
+    shape: _Shape
+    limited: bool
+    """Whether its client may not use all it can get."""
+    walk: Iterator[QueuePlace]
+
+
+_Head: TypeAlias = tuple[OrderKey, QueuePlace, _Lane, Job]
+"""The next job of a lane; a place ends with the job id, so no two heads compare equal up to there."""
+
+_Chosen: TypeAlias = tuple[int, tuple[NodeSlots, ...], float]
+"""How many tasks go to which nodes, and how well the first of these suits."""
+
+
+def _next_back_off(farm: Farm, now_ms: int) -> int | None:
+    """When the next back-off ends that has not ended yet; a job may have several."""
+    return min((ms for job_id in farm.delayed for ms, _ in farm.jobs[job_id].delayed if ms > now_ms), default=None)
 
 
 def _ready(job: Job, now_ms: int) -> intervals.TaskSet:

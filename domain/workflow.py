@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from domain import errors
 from domain.job.values import JobStatus
-from domain.messages import ClientId, Command, Event, JobId, Value, WorkflowId
+from domain.messages import SAFE_ID, ClientId, Command, Event, JobId, Value, WorkflowId
 
 
 class WorkflowSubmitted(Event, frozen=True, kw_only=True, tag="workflow.submitted"):
@@ -143,6 +143,10 @@ def decide(workflow: Workflow | None, command: WorkflowCommand, now_ms: int) -> 
 def _submit(workflow: Workflow | None, command: SubmitWorkflow, now_ms: int) -> tuple[WorkflowEvent, ...]:
     if not command.jobs:
         raise errors.WorkflowInvalid(workflow_id=command.workflow_id, problem="it has no jobs")
+    if len(set(command.jobs)) < len(command.jobs):
+        raise errors.WorkflowInvalid(workflow_id=command.workflow_id, problem="it names a job twice")
+    if SAFE_ID.fullmatch(command.workflow_id) is None:
+        raise errors.WorkflowInvalid(workflow_id=command.workflow_id, problem="an id is plain letters, digits, `_.@+-`")
     if workflow is None:
         return (
             WorkflowSubmitted(

@@ -12,7 +12,5 @@ settings.register_profile(
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.register_profile(
-    "soak", parent=settings.get_profile("ci"), max_examples=2_000, stateful_step_count=200
-)
+settings.register_profile("soak", parent=settings.get_profile("ci"), max_examples=2_000, stateful_step_count=200)
 settings.load_profile("ci")

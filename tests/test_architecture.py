@@ -205,9 +205,7 @@ def top_level() -> set[str]:
 def git_tracked() -> list[str]:
     """Paths that git tracks below the root; none when there is no git, no checkout or no file added yet."""
     try:
-        listing = subprocess.run(
-            ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
-        )
+        listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
     except (FileNotFoundError, subprocess.CalledProcessError):
         return []
     return listing.stdout.split("\0")[:-1]

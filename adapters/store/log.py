@@ -62,8 +62,8 @@ class RowRecorder(Protocol):
         """Removes all snapshots."""
         ...
 
-    def select_remembered(self, command_id: str) -> bytes | None:
-        """A remembered reply."""
+    def select_remembered(self, command_id: str) -> tuple[int, int] | None:
+        """A remembered reply: position, number of events."""
         ...
 
     def select_streams(self, prefix: str, limit: int) -> list[StreamId]:
@@ -126,8 +126,8 @@ class RecorderLog:
         """Deletes every snapshot."""
         self.recorder.delete_snapshots()
 
-    def remembered(self, command_id: str) -> bytes | None:
-        """The reply to a command that was answered before."""
+    def remembered(self, command_id: str) -> tuple[int, int] | None:
+        """The reply to a command that was answered before: position, number of events."""
         return self.recorder.select_remembered(command_id)
 
     def position_at(self, at_ms: int) -> int:

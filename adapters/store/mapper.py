@@ -19,13 +19,15 @@ class _Envelope(msgspec.Struct, frozen=True, gc=False):
     meta: Meta
 
 
-class _EventOnly(msgspec.Struct, frozen=True, gc=False):
+class EventOnly(msgspec.Struct, frozen=True, gc=False):
+    """A stored state without its metadata, which a replay need not decode."""
+
     event: AnyEvent
 
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(_Envelope).decode
-_decode_event = msgspec.json.Decoder(_EventOnly).decode
+_decode_event = msgspec.json.Decoder(EventOnly).decode
 _TOPICS: dict[type[Event], str] = {}
 
 

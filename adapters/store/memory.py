@@ -2,6 +2,7 @@
 
 from bisect import insort
 from collections.abc import Sequence
+from itertools import islice
 
 from eventsourcing.persistence import StoredEvent
 from eventsourcing.popo import POPOApplicationRecorder
@@ -18,7 +19,7 @@ class MemoryLogRecorder(POPOApplicationRecorder):
     def __init__(self) -> None:
         super().__init__()
         self._snapshots: dict[StreamId, list[tuple[int, str, bytes]]] = {}
-        self._replies: dict[str, bytes] = {}
+        self._replies: dict[str, tuple[int, int]] = {}
 
     def append_rows(
         self,
@@ -32,10 +33,11 @@ class MemoryLogRecorder(POPOApplicationRecorder):
             first = len(self._stored_events) + 1
             if unless is not None:
                 self._check(unless)
-            if any(reply.command_id in self._replies for reply in remembered):
+            replies = {reply.command_id: (first + reply.upto - 1, reply.events) for reply in remembered}
+            if len(replies) < len(remembered) or not replies.keys().isdisjoint(self._replies):
                 raise errors.VersionConflict()
             self._add(rows)
-            self._replies.update((reply.command_id, reply.reply) for reply in remembered)
+            self._replies |= replies
             self.insert_snapshots(snapshots)
         self._notify_listeners()
         return first
@@ -57,25 +59,23 @@ class MemoryLogRecorder(POPOApplicationRecorder):
 
     def max_position(self) -> int:
         """The position of the last row."""
-        return len(self._stored_events)
+        with self._database_lock:
+            return len(self._stored_events)
 
     def select_rows(self, after: int, limit: int, upto: int | None, topics: Sequence[str]) -> list[Row]:
         """Rows by position."""
-        rows: list[Row] = []
-        end = len(self._stored_events) if upto is None else min(upto, len(self._stored_events))
-        for at in range(max(after, 0), end):
-            stored = self._stored_events[at]
-            if not topics or stored.topic in topics:
-                rows.append(_row(at + 1, stored))
-                if len(rows) == limit:
-                    break
-        return rows
+        with self._database_lock:  # nobody sees half an append
+            events = self._stored_events
+            end = len(events) if upto is None else min(upto, len(events))
+            found = (at for at in range(max(after, 0), end) if not topics or events[at].topic in topics)
+            return [_row(at + 1, events[at]) for at in islice(found, limit)]
 
     def select_stream(self, stream: StreamId, after: int, upto: int | None) -> list[Row]:
         """Rows of one stream by version."""
-        index = self._stored_events_index.get(stream, {})
-        versions = sorted(v for v in index if v > after and (upto is None or v <= upto))
-        return [_row(index[version] + 1, self._stored_events[index[version]]) for version in versions]
+        with self._database_lock:
+            index = self._stored_events_index.get(stream, {})
+            versions = sorted(v for v in index if v > after and (upto is None or v <= upto))
+            return [_row(index[version] + 1, self._stored_events[index[version]]) for version in versions]
 
     def select_snapshot(self, stream: StreamId, upto: int | None) -> StateSnapshot | None:
         """The newest snapshot of a stream, at or below a version."""
@@ -93,15 +93,15 @@ class MemoryLogRecorder(POPOApplicationRecorder):
         """Removes all snapshots."""
         self._snapshots.clear()
 
-    def select_remembered(self, command_id: str) -> bytes | None:
-        """A remembered reply."""
+    def select_remembered(self, command_id: str) -> tuple[int, int] | None:
+        """A remembered reply: position, number of events."""
         return self._replies.get(command_id)
 
     def select_streams(self, prefix: str, limit: int) -> list[StreamId]:
         """Stream ids that begin so, in order."""
-        return sorted(s for s, versions in self._stored_events_index.items() if versions and s.startswith(prefix))[
-            :limit
-        ]
+        with self._database_lock:
+            streams = [s for s, versions in self._stored_events_index.items() if versions and s.startswith(prefix)]
+        return sorted(streams)[:limit]
 
     def shut(self) -> None:
         """Nothing is open."""

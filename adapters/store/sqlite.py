@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
+from uuid import UUID
 
-from eventsourcing.persistence import IntegrityError, OperationalError, StoredEvent
+from eventsourcing.persistence import PersistenceError, StoredEvent
 from eventsourcing.sqlite import (
     SQLiteApplicationRecorder,
     SQLiteConnection,
@@ -59,11 +60,12 @@ class SQLiteLogRecorder(SQLiteApplicationRecorder):
             *super().construct_create_table_statements(),
             "CREATE TABLE IF NOT EXISTS stored_snapshots (originator_id TEXT, originator_version INTEGER, "
             "topic TEXT, state BLOB, PRIMARY KEY (originator_id, originator_version)) WITHOUT ROWID",
-            "CREATE TABLE IF NOT EXISTS remembered (command_id TEXT PRIMARY KEY, reply BLOB) WITHOUT ROWID",
+            "CREATE TABLE IF NOT EXISTS remembered "
+            "(command_id TEXT PRIMARY KEY, position INTEGER, events INTEGER) WITHOUT ROWID",
         ]
 
     def _insert_events(self, c: Any, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
-        rows = [(str(s.originator_id), s.originator_version, s.topic, s.state) for s in stored_events]
+        rows = [(_text(s.originator_id), s.originator_version, s.topic, s.state) for s in stored_events]
         first = self._insert_rows(c, rows, kwargs.get("unless"))
         return list(range(first, first + len(rows)))
 
@@ -92,21 +94,19 @@ class SQLiteLogRecorder(SQLiteApplicationRecorder):
         remembered: Sequence[Remembered],
     ) -> int:
         """All in one durable transaction; the position of the first row."""
-        try:
-            with self._write() as c:
-                first = self._insert_rows(c, rows, unless)
-                if snapshots:
-                    c.executemany("INSERT OR IGNORE INTO stored_snapshots VALUES (?,?,?,?)", snapshots)
-                if remembered:
-                    c.executemany("INSERT INTO remembered VALUES (?,?)", remembered)
-        except (IntegrityError, sqlite3.IntegrityError) as error:
-            raise errors.VersionConflict() from error
+        with self._write() as c:
+            first = self._insert_rows(c, rows, unless)
+            if snapshots:
+                c.executemany("INSERT OR IGNORE INTO stored_snapshots VALUES (?,?,?,?)", snapshots)
+            if remembered:
+                replies = [(reply.command_id, first + reply.upto - 1, reply.events) for reply in remembered]
+                c.executemany("INSERT INTO remembered VALUES (?,?,?)", replies)
         return first
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Cursor]:
         """A transaction that holds the write lock from its first statement on."""
-        with self.datastore.get_connection(commit=True) as connection:
+        with _store_errors(), self.datastore.get_connection(commit=True) as connection:
             cursor = connection._sqlite_conn.cursor()
             cursor.execute("BEGIN IMMEDIATE")
             try:
@@ -120,7 +120,7 @@ class SQLiteLogRecorder(SQLiteApplicationRecorder):
                 cursor.close()
 
     def _fetch(self, statement: str, params: Sequence[Any]) -> list[Any]:
-        with self.datastore.get_connection(commit=False) as connection:
+        with _store_errors(), self.datastore.get_connection(commit=False) as connection:
             cursor = connection._sqlite_conn.cursor()
             cursor.row_factory = None
             try:
@@ -172,10 +172,10 @@ class SQLiteLogRecorder(SQLiteApplicationRecorder):
         with self._write() as c:
             c.execute("DELETE FROM stored_snapshots")
 
-    def select_remembered(self, command_id: str) -> bytes | None:
-        """A remembered reply."""
-        rows = self._fetch("SELECT reply FROM remembered WHERE command_id=?", (command_id,))
-        return rows[0][0] if rows else None
+    def select_remembered(self, command_id: str) -> tuple[int, int] | None:
+        """A remembered reply: position, number of events."""
+        rows = self._fetch("SELECT position, events FROM remembered WHERE command_id=?", (command_id,))
+        return rows[0] if rows else None
 
     def select_streams(self, prefix: str, limit: int) -> list[StreamId]:
         """Stream ids that begin so, by the primary key, one jump per stream."""
@@ -196,6 +196,22 @@ class SQLiteLogRecorder(SQLiteApplicationRecorder):
     def shut(self) -> None:
         """Closes all connections."""
         self.datastore.close()
+
+
+@contextmanager
+def _store_errors() -> Iterator[None]:
+    """VersionConflict for a key that is taken, StoreError for whatever else a database can do to us."""
+    try:
+        yield
+    except sqlite3.IntegrityError as error:
+        raise errors.VersionConflict() from error
+    except (PersistenceError, sqlite3.Error) as error:
+        raise errors.StoreError(f"the store failed: {error}") from error
+
+
+def _text(originator_id: UUID | str) -> str:
+    """As the library's own recorder stores and looks for ids."""
+    return originator_id.hex if isinstance(originator_id, UUID) else originator_id
 
 
 class SQLiteLogFactory(SQLiteFactory):
@@ -238,9 +254,10 @@ class SQLiteLog(RecorderLog):
         env = {"SQLITE_DBNAME": str(path), "ORIGINATOR_ID_TYPE": "text", "CREATE_TABLE": "yes" if lock else "no"}
         try:
             recorder = SQLiteLogFactory(env).application_recorder()
-        except (OperationalError, sqlite3.DatabaseError) as error:
+            assert isinstance(recorder, SQLiteLogRecorder)
+            recorder.max_position()  # a reader makes no tables: this is its first look at the file
+        except (PersistenceError, sqlite3.Error, errors.StoreError) as error:
             raise errors.BadInput(problem=f"{path} is not a Milepost store ({error})") from error
-        assert isinstance(recorder, SQLiteLogRecorder)
         super().__init__(recorder)
         self._lock = lock
 

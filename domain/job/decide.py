@@ -63,9 +63,13 @@ def check_spec(spec: JobSpec) -> None:
         "its id must be `job-` and plain letters, digits, `_.@+-`": not spec.job_id.startswith("job-")
         or SAFE_ID.fullmatch(spec.job_id) is None,
         "it has no tasks": not spec.tasks,
+        "its tasks must be a canonical set such as `1-40,90`": not intervals.is_canonical(spec.tasks),
         "it has nothing to run": not spec.work.argv and not spec.work.payload,
         "a gang needs at least one slot": spec.requirement.slots < 1,
         "its resources are negative": spec.requirement.resources.is_negative(),
+        "its named resources must be sorted, not 0, and have names of their own": (
+            not spec.requirement.resources.is_canonical()
+        ),
         "its walltime must be positive": spec.walltime_ms is not None and spec.walltime_ms <= 0,
         "its retries must not be negative": spec.retries < 0,
         "its back-off and grace must not be negative": spec.backoff_ms < 0 or spec.grace_ms < 0,
@@ -142,6 +146,8 @@ def set_deadline(job: Job, command: c.SetDeadline, now_ms: int) -> Events:
 
 def place(job: Job, command: c.PlaceTasks, now_ms: int) -> Events:
     """Only waiting tasks of a startable job whose back-off has passed are placed, each on all its slots."""
+    if not command.placements:
+        return ()
     if not job.startable:
         raise errors.TasksNotWaiting(job_id=job.spec.job_id, tasks=command.placements[0].tasks)
     free, number = _ready(job, now_ms), job.next_attempt
@@ -175,19 +181,21 @@ def _ready(job: Job, now_ms: int) -> TaskSet:
 
 def _check_slots(job: Job, placement: Placement) -> None:
     requirement = job.spec.requirement
+    nodes = {node_id for node_id, _ in placement.nodes}
     slots = sum(count for _, count in placement.nodes)
-    shared = requirement.distinct_nodes and any(count > 1 for _, count in placement.nodes)
-    if slots != requirement.slots or shared:
-        raise errors.JobInvalid(
-            job_id=job.spec.job_id,
-            problem=f"a placement has {slots} slots, not {requirement.slots} as required",
-        )
+    problem = ""
+    if slots != requirement.slots or any(count < 1 for _, count in placement.nodes):
+        problem = f"a placement has {slots} slots, not {requirement.slots} as required"
+    elif requirement.distinct_nodes and len(nodes) != slots:
+        problem = f"a placement of {slots} slots uses {len(nodes)} nodes, where no two may share one"
+    if problem:
+        raise errors.JobInvalid(job_id=job.spec.job_id, problem=problem)
 
 
 def report_started(job: Job, command: c.ReportStarted, now_ms: int) -> Events:
     """A live attempt starts once; reports about superseded attempts are ignored."""
     live = job.live
-    new = [n for n in command.attempts if n in live and live[n].started_ms is None]
+    new = [n for n in dict.fromkeys(command.attempts) if n in live and live[n].started_ms is None]
     return (e.TasksStarted(at_ms=now_ms, job_id=job.spec.job_id, attempts=tuple(new)),) if new else ()
 
 
@@ -252,7 +260,7 @@ def note_checkpoint(job: Job, command: c.NoteCheckpoint, now_ms: int) -> Events:
 
 def report_ended(job: Job, command: c.ReportEnded, now_ms: int) -> Events:
     """Every live attempt ends once: well, badly, or because it was told to; failed tasks retry while they may."""
-    ends = [end for end in command.ends if end.attempt in job.live]
+    ends = _of_live_attempts(job, command.ends)
     events: list[e.JobEvent] = []
     succeeded = tuple(end for end in ends if end.failure is None)
     if succeeded:
@@ -260,6 +268,16 @@ def report_ended(job: Job, command: c.ReportEnded, now_ms: int) -> Events:
     if len(succeeded) < len(ends):
         events += _ended_badly(job, [end for end in ends if end.failure is not None], now_ms)
     return _and_close(job, events, now_ms)
+
+
+def _of_live_attempts(job: Job, ends: tuple[AttemptEnd, ...]) -> list[AttemptEnd]:
+    """The first report about each live attempt; what names another task than the attempt's is about something else."""
+    known: dict[AttemptNumber, AttemptEnd] = {}
+    for end in ends:
+        attempt = job.live.get(end.attempt)
+        if attempt is not None and attempt.task == end.task:
+            known.setdefault(end.attempt, end)
+    return list(known.values())
 
 
 def _ended_badly(job: Job, ends: list[AttemptEnd], now_ms: int) -> list[e.JobEvent]:
@@ -308,7 +326,7 @@ def _retries(job: Job, failed: tuple[AttemptEnd, ...], now_ms: int) -> list[e.Jo
 
 def lose(job: Job, command: c.LoseAttempts, now_ms: int) -> Events:
     """Attempts of a lost node are over; their tasks wait again at once, without counting as failures."""
-    numbers = tuple(n for n in command.attempts if n in job.live)
+    numbers = tuple(n for n in dict.fromkeys(command.attempts) if n in job.live)
     if not numbers:
         return ()
     tasks = intervals.of(job.live[n].task for n in numbers)
@@ -335,7 +353,7 @@ def requeue(job: Job, command: c.RequeueTasks, now_ms: int) -> Events:
 
 
 def _stopping(job: Job, numbers: tuple[AttemptNumber, ...], cause: StopCause, now_ms: int) -> Events:
-    new = tuple(n for n in numbers if n in job.live and job.live[n].stopping is None)
+    new = tuple(n for n in dict.fromkeys(numbers) if n in job.live and job.live[n].stopping is None)
     if not new:
         return ()
     return (
@@ -351,7 +369,17 @@ def retry(job: Job, command: c.RetryJob, now_ms: int) -> Events:
     tasks = intervals.union(job.failed, job.cancelled)
     if not tasks:
         return ()
-    opened = replace(job, ended=None, ended_ms=None, failed="", cancelled="", waiting=tasks, failures={}, paused=False)
+    opened = replace(
+        job,
+        ended=None,
+        ended_ms=None,
+        failed="",
+        cancelled="",
+        waiting=tasks,
+        failures={},
+        paused=False,
+        paused_at_ms=None,
+    )
     return (e.JobRetried(at_ms=now_ms, job_id=job.spec.job_id, tasks=tasks, job=opened),)
 
 
@@ -372,6 +400,8 @@ def _and_close(job: Job, events: list[e.JobEvent], now_ms: int) -> Events:
         return tuple(events)
     if after.failed:
         return (*events, e.JobFailed(at_ms=now_ms, job_id=job.spec.job_id, failed=after.failed))
+    if after.cancelled:
+        return (*events, e.JobCancelled(at_ms=now_ms, job_id=job.spec.job_id, why="tasks of it were cancelled"))
     return (*events, e.JobCompleted(at_ms=now_ms, job_id=job.spec.job_id))
 
 

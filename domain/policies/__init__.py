@@ -78,12 +78,19 @@ class Policies(Value, frozen=True):
         if kind is None:
             known = ", ".join(sorted(FAMILIES[family]))
             raise errors.PolicyInvalid(problem=f"there is no {family} policy {name!r}; known are {known}")
+        given = self.parameters.get(family, {})
+        unknown = ", ".join(sorted(given.keys() - set(kind.__struct_fields__)))
+        if unknown:
+            raise errors.PolicyInvalid(problem=f"{family} policy {name!r} has no parameter {unknown}")
         try:
-            return msgspec.convert(self.parameters.get(family, {}), kind)
+            return msgspec.convert(given, kind)
         except msgspec.ValidationError as error:
             raise errors.PolicyInvalid(problem=f"{family} policy {name!r}: {error}") from error
 
     def check(self) -> None:
-        """PolicyInvalid unless every family has a known policy with parameters that fit."""
+        """PolicyInvalid unless every family has a known policy with parameters that fit, and no other is named."""
+        unknown = ", ".join(sorted(self.parameters.keys() - FAMILIES.keys()))
+        if unknown:
+            raise errors.PolicyInvalid(problem=f"there is no policy family {unknown}, only {', '.join(FAMILIES)}")
         for family in FAMILIES:
             self.policy(family)

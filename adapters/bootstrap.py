@@ -1,0 +1,220 @@
+"""The composition root: log, application, executor, process managers and read models, connected.
+
+A `Server` does everything; `open_direct` gives the application without an executor, for commands while no server runs;
+`open_readonly` reads beside a running writer.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from pathlib import Path
+
+from adapters.artefacts import verify
+from adapters.clock import SystemClock, SystemIds
+from adapters.executors.local import LocalExecutor, LocalNode, machine_nodes
+from adapters.queries import Queries
+from adapters.store.sqlite import SQLiteLog, open_log, read_log
+from adapters.threads import Loops
+from adapters.views import Views
+from application import farms
+from application.app import Application
+from application.dispatcher import Dispatcher
+from application.ports import Executor
+from application.scheduler import Scheduler
+from application.watchdog import Timing, Watchdog
+from domain.farm import Farm
+from domain.job.commands import RequeueTasks
+from domain.messages import NodeId
+from domain.node import DrainNode, NodeStatus, TakeOffline, UndrainNode
+
+ACTOR = "server"
+LEFT_OUT = "not configured on this server"
+
+
+class Ending(StrEnum):
+    """What a clean stop does with what runs."""
+
+    DRAIN = "drain"
+    """Start nothing more and wait until everything that runs has ended."""
+    TERMINATE = "terminate"
+    """End what runs, so that it waits again, then shut the nodes down."""
+    LEAVE = "leave"
+    """Leave nodes and attempts as they are; the next server takes them over."""
+
+
+class Direct:
+    """The application over a store that no server holds: commands and queries, nothing executes."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self.app = Application(open_log(data_dir), SystemClock(), SystemIds())
+        self.views = Views(data_dir, self.app.log)
+        self.queries = Queries(
+            self.app.log, self.views, farm=lambda: self.app.farm, data_dir=data_dir, lock=self.app.lock
+        )
+
+    def close(self) -> None:
+        """Gives the store back."""
+        self.views.close()
+        self.app.close()
+
+
+class ReadOnly:
+    """Queries beside whoever writes; the read models are as fresh as their last owner left them, then caught up."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self.log: SQLiteLog = read_log(data_dir)
+        self.views = Views(data_dir, self.log)
+        self._farm: Farm | None = None
+        self.queries = Queries(self.log, self.views, farm=self._present, data_dir=data_dir)
+
+    def _present(self) -> Farm:
+        if self._farm is None:
+            self._farm = farms.load(self.log)
+        else:
+            self._farm = Farm.fold(self.log.replay(self._farm.position), self._farm)
+        return self._farm
+
+    def close(self) -> None:
+        """Lets go of the store."""
+        self.views.close()
+        self.log.close()
+
+
+def open_direct(data_dir: Path) -> Direct:
+    """The application for commands without a server; StoreLocked if a server (or another command) has the store."""
+    return Direct(data_dir)
+
+
+def open_readonly(data_dir: Path) -> ReadOnly:
+    """The queries of a store; StoreNotFound if there is none."""
+    return ReadOnly(data_dir)
+
+
+def open_server(data_dir: Path, *, nodes: int | Sequence[LocalNode] = 1, timing: Timing | None = None) -> "Server":
+    """A server over a data directory, with this machine as one node or several; not yet started."""
+    log = open_log(data_dir)
+    try:
+        known = machine_nodes(nodes) if isinstance(nodes, int) else nodes
+        return Server(data_dir, log, known, timing or Timing())
+    except BaseException:
+        log.close()
+        raise
+
+
+class Server:
+    """Everything running in one process over one store."""
+
+    def __init__(self, data_dir: Path, log: SQLiteLog, nodes: Sequence[LocalNode], timing: Timing) -> None:
+        self.data_dir = data_dir
+        self.app = Application(log, SystemClock(), SystemIds())
+        self._configured = frozenset(node.node_id for node in nodes)
+        self.executor: Executor = LocalExecutor(data_dir, [*nodes, *self._left_over()], lease_ms=timing.lease_ms)
+        self.scheduler = Scheduler(self.app)
+        self.watchdog = Watchdog(self.app, self.executor, timing)
+        self.dispatcher = Dispatcher(self.app, self.executor, node_reports=self.watchdog.hear, verify=verify)
+        self.views = Views(data_dir, log)
+        self.queries = Queries(
+            log, self.views, farm=lambda: self.app.farm, data_dir=data_dir, lock=self.app.lock, live=True
+        )
+        self.loops = Loops()
+        self._wake_views = threading.Event()
+        self.app.listen(lambda recorded: self._wake_views.set())
+
+    def _left_over(self) -> list[LocalNode]:
+        """Nodes of an earlier configuration that the log still takes for online: they finish what they run."""
+        return [
+            LocalNode(node.node_id, node.capacity, node.attributes)
+            for node in self.app.farm.nodes.values()
+            if node.node_id not in self._configured and node.status is NodeStatus.ONLINE and not node.retired
+        ]
+
+    # -- running -------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Reconnects to the nodes (or starts them), asks for all that is owed, and lets the loops run."""
+        self._settle_configuration()
+        self.executor.open()
+        self.dispatcher.resume()
+        self._dispatching = self.loops.start("dispatcher", self.dispatcher.run)
+        self._watching = self.loops.start("watchdog", self.watchdog.run)
+        self._scheduling = self.loops.start("scheduler", self.scheduler.run)
+        self.loops.start("views", lambda stop: self.views.run(stop, self._wake_views))
+        self.loops.start("housekeeping", self._keep_house)
+
+    def _settle_configuration(self) -> None:
+        for node in list(self.app.farm.nodes.values()):
+            configured = node.node_id in self._configured
+            if not configured and node.status is NodeStatus.ONLINE:
+                self.app.handle(DrainNode(node_id=node.node_id, why=LEFT_OUT), ACTOR)
+            elif configured and node.draining and node.why == LEFT_OUT:
+                self.app.handle(UndrainNode(node_id=node.node_id), ACTOR)
+
+    def _keep_house(self, stop: threading.Event) -> None:
+        while not stop.wait(2.0):
+            self.app.snapshot_if_due()
+
+    def live_attempts(self) -> int:
+        """How many attempts run or are about to."""
+        with self.app.lock:
+            return sum(len(job.live) for job in self.app.farm.jobs.values())
+
+    def idle(self) -> bool:
+        """Whether nothing runs and nothing that waits could start by itself: not now, and not when time passes."""
+        with self.app.lock:
+            farm = self.app.farm
+            if any(job.live for job in farm.jobs.values()) or farm.delayed:
+                return False
+            if any(not job.queued and self._starts_later(job.spec.not_before_ms) for job in farm.jobs.values()):
+                return False
+            if not self.watchdog.settled(self._configured):
+                return False
+            return not self.scheduler.cycle().decisions
+
+    def _starts_later(self, not_before_ms: int | None) -> bool:
+        return not_before_ms is not None and not_before_ms > self.app.clock.now_ms() - 1_000
+
+    # -- stopping ------------------------------------------------------------------------------------------------
+
+    def stop(self, how: Ending = Ending.LEAVE, progress: Callable[[int], None] | None = None) -> None:
+        """A clean stop; `progress` is told how many attempts are still running."""
+        self._scheduling.stop()
+        if how is Ending.TERMINATE:
+            self._terminate_attempts()
+        if how is not Ending.LEAVE:
+            self._await_no_attempts(progress)
+            self._shut_nodes_down()
+        self.close()
+
+    def _terminate_attempts(self) -> None:
+        with self.app.lock:
+            running = [job_id for job_id, job in self.app.farm.jobs.items() if job.live and job.ended is None]
+        for job_id in running:
+            self.app.handle(RequeueTasks(job_id=job_id), ACTOR)
+
+    def _await_no_attempts(self, progress: Callable[[int], None] | None) -> None:
+        seen = -1
+        while (left := self.live_attempts()) and not self.loops.failed.is_set():
+            if progress is not None and left != seen:
+                progress(left)
+            seen = left
+            time.sleep(0.05)
+
+    def _shut_nodes_down(self) -> None:
+        self._watching.stop()
+        for node_id in self._online():
+            self.app.handle(TakeOffline(node_id=node_id, why="the server was stopped"), ACTOR)
+            self.executor.stop_node(node_id)
+
+    def _online(self) -> list[NodeId]:
+        nodes = self.app.farm.nodes.values()
+        return [node.node_id for node in nodes if node.status is NodeStatus.ONLINE]
+
+    def close(self) -> None:
+        """Stops the loops and lets go of nodes and store, whatever runs."""
+        self.loops.stop()
+        self.executor.close()
+        self.views.close()
+        self.app.close()

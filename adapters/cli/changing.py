@@ -1,0 +1,252 @@
+"""Commands that change jobs and nodes, one by one or many at once: each item has its own result."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from adapters.cli import exits
+from adapters.cli import values as v
+from adapters.cli.complete import complete_all_jobs, complete_jobs, complete_nodes
+from adapters.cli.frame import Desk, place, verb
+from domain import errors
+from domain.dependency import BypassDependency, DependencyState
+from domain.job.commands import (
+    CancelJob,
+    HoldJob,
+    PauseJob,
+    PrioritizeJob,
+    RequeueTasks,
+    ResumeJob,
+    RetryJob,
+    SetDeadline,
+    UnholdJob,
+)
+from domain.job.values import JobStatus, Priority
+from domain.messages import Command
+from domain.node import DrainNode, UndrainNode
+
+if TYPE_CHECKING:
+    from adapters.door import Door
+
+LIVE = ("pending", "queued", "running", "paused")
+AGAIN = (JobStatus.FAILED, JobStatus.CANCELLED)
+BLOCKING = (DependencyState.PENDING, DependencyState.FAILED)
+why_option = click.option("--why", default="", help="Say why; it is kept in the log.")
+live_jobs = click.argument("jobs", metavar="JOB|WORKFLOW...", nargs=-1, required=True, shell_complete=complete_jobs)
+all_jobs = click.argument("jobs", metavar="JOB|WORKFLOW...", nargs=-1, required=True, shell_complete=complete_all_jobs)
+node_ids = click.argument("nodes", metavar="NODE...", nargs=-1, required=True, shell_complete=complete_nodes)
+Make = Callable[[str], Command]
+
+
+@verb("hold", "milepost hold job-01kx…", "milepost hold wf-01kx… --why 'wrong camera'")
+@live_jobs
+@why_option
+def hold(desk: Desk, jobs: tuple[str, ...], why: str) -> int:
+    """Start no further task of a job; what runs goes on."""
+    return change_jobs(desk, jobs, lambda job_id: HoldJob(job_id=job_id, why=why), "held")
+
+
+@verb("unhold", "milepost unhold job-01kx…")
+@live_jobs
+def unhold(desk: Desk, jobs: tuple[str, ...]) -> int:
+    """Lift the hold of a job."""
+    return change_jobs(desk, jobs, lambda job_id: UnholdJob(job_id=job_id), "no longer held")
+
+
+@verb("pause", "milepost pause job-01kx…")
+@live_jobs
+def pause(desk: Desk, jobs: tuple[str, ...]) -> int:
+    """Suspend what runs of a job and start no further task."""
+    return change_jobs(desk, jobs, lambda job_id: PauseJob(job_id=job_id), "paused")
+
+
+@verb("resume", "milepost resume job-01kx…")
+@live_jobs
+def resume(desk: Desk, jobs: tuple[str, ...]) -> int:
+    """Let a paused job go on."""
+    return change_jobs(desk, jobs, lambda job_id: ResumeJob(job_id=job_id), "no longer paused")
+
+
+@verb("cancel", "milepost cancel job-01kx… job-01ky…", "milepost cancel wf-01kx… --why 'no longer needed'")
+@live_jobs
+@why_option
+def cancel(desk: Desk, jobs: tuple[str, ...], why: str) -> int:
+    """End a job: what runs is told to end, what waits never starts."""
+    return change_jobs(desk, jobs, lambda job_id: CancelJob(job_id=job_id, why=why), "cancelled")
+
+
+@verb("requeue", "milepost requeue job-01kx…", "milepost requeue job-01kx… --tasks 3,7-9")
+@live_jobs
+@click.option("--tasks", type=v.TASKS, metavar="TASKS", help="Only these of its tasks. Default: all that run.")
+def requeue(desk: Desk, jobs: tuple[str, ...], tasks: str | None) -> int:
+    """Stop running tasks of a job and let them wait again."""
+    return change_jobs(desk, jobs, lambda job_id: RequeueTasks(job_id=job_id, tasks=tasks), "requeued")
+
+
+@verb("retry", "milepost retry job-01kx…", "milepost retry wf-01kx…      (all its failed and cancelled jobs)")
+@all_jobs
+def retry(desk: Desk, jobs: tuple[str, ...]) -> int:
+    """Open an ended job again for the tasks that failed or were cancelled."""
+    return change_jobs(desk, jobs, lambda job_id: RetryJob(job_id=job_id), "open again", AGAIN)
+
+
+@verb(
+    "bypass",
+    "milepost bypass job-01ky…                   (it waits for nothing any more)",
+    "milepost bypass job-01ky… --on job-01kx…    (it does not wait for that one)",
+)
+@click.argument("jobs", metavar="JOB...", nargs=-1, required=True, shell_complete=complete_jobs)
+@click.option(
+    "--on", "predecessors", metavar="JOB", multiple=True, shell_complete=complete_all_jobs, help="Only on these."
+)
+@why_option
+def bypass(desk: Desk, jobs: tuple[str, ...], predecessors: tuple[str, ...], why: str) -> int:
+    """Let a job start although jobs before it have not completed."""
+    with desk.door(write=True) as door:
+        only = {resolve(door, "job", each) for each in predecessors}
+
+        def make(job_id: str) -> list[Command]:
+            edges = blocking_edges(door, job_id, only)
+            return [BypassDependency(dependency_id=edge, why=why) for edge in edges]
+
+        return each_of(desk, door, jobs, lambda text: jobs_of(door, text, LIVE), make, "waits no longer")
+
+
+@verb("prioritize", "milepost prioritize high job-01kx…", "milepost prioritize critical wf-01kx…")
+@click.argument("priority", type=v.PRIORITY)
+@live_jobs
+def prioritize(desk: Desk, priority: Priority, jobs: tuple[str, ...]) -> int:
+    """Give a job another priority: low, medium, high or critical."""
+    return change_jobs(desk, jobs, lambda job_id: PrioritizeJob(job_id=job_id, priority=priority), f"now {priority}")
+
+
+def deadline_or_none(text: str) -> int | str:
+    """A deadline, or the word none."""
+    return "none" if text == "none" else v.deadline_ms(text)
+
+
+@verb(
+    "deadline",
+    "milepost deadline +2h job-01kx…",
+    "milepost deadline 18:00 wf-01kx…",
+    "milepost deadline none job-01kx…",
+)
+@click.argument("time", type=v.Written("time", deadline_or_none))
+@live_jobs
+def deadline(desk: Desk, time: int | str, jobs: tuple[str, ...]) -> int:
+    """Say when a job should be done: +2h, 18:00, ISO 8601, or none."""
+    deadline_ms = None if isinstance(time, str) else time
+    return change_jobs(
+        desk, jobs, lambda job_id: SetDeadline(job_id=job_id, deadline_ms=deadline_ms), "has a new deadline"
+    )
+
+
+@verb("drain", "milepost drain node-2 --why 'new disk'")
+@node_ids
+@why_option
+def drain(desk: Desk, nodes: tuple[str, ...], why: str) -> int:
+    """Place nothing more on a node; what runs there goes on."""
+    return change_nodes(desk, nodes, lambda node_id: DrainNode(node_id=node_id, why=why), "draining")
+
+
+@verb("undrain", "milepost undrain node-2")
+@node_ids
+def undrain(desk: Desk, nodes: tuple[str, ...]) -> int:
+    """Let a drained node take work again."""
+    return change_nodes(desk, nodes, lambda node_id: UndrainNode(node_id=node_id), "takes work again")
+
+
+def change_jobs(desk: Desk, texts: Sequence[str], make: Make, said: str, statuses: Sequence[str] = LIVE) -> int:
+    """Sends a command for each job, and for each job of a workflow that stands in one of the statuses."""
+    with desk.door(write=True) as door:
+        return each_of(
+            desk, door, texts, lambda text: jobs_of(door, text, statuses), lambda job_id: [make(job_id)], said
+        )
+
+
+def change_nodes(desk: Desk, texts: Sequence[str], make: Make, said: str) -> int:
+    """Sends a command for each node."""
+    with desk.door(write=True) as door:
+        return each_of(
+            desk, door, texts, lambda text: [resolve(door, "node", text)], lambda node_id: [make(node_id)], said
+        )
+
+
+def each_of(
+    desk: Desk,
+    door: "Door",
+    texts: Sequence[str],
+    expand: Callable[[str], Sequence[str]],
+    make: Callable[[str], Sequence[Command]],
+    said: str,
+) -> int:
+    """Carries out one item after the other, whatever becomes of the others; the highest of their exit codes."""
+    results: list[dict[str, Any]] = []
+    for text in texts:
+        for found, error in _ids(text, expand):
+            results.append(_result(desk, door, found, error, make, said))
+    desk.answer({"results": [{name: value for name, value in each.items() if name != "exit"} for each in results]})
+    return max(each["exit"] for each in results)
+
+
+def _ids(text: str, expand: Callable[[str], Sequence[str]]) -> list[tuple[str, errors.TaskSchedulerError | None]]:
+    try:
+        return [(found, None) for found in expand(text)]
+    except errors.StoreError:
+        raise
+    except errors.TaskSchedulerError as error:
+        return [(text, error)]
+
+
+def _result(
+    desk: Desk,
+    door: "Door",
+    found: str,
+    error: errors.TaskSchedulerError | None,
+    make: Callable[[str], Sequence[Command]],
+    said: str,
+) -> dict[str, Any]:
+    try:
+        if error is not None:
+            raise error
+        reply = door.handle(make(found))
+    except errors.StoreError:
+        raise  # the others would fail alike
+    except errors.TaskSchedulerError as refusal:
+        failure = exits.failure_of(refusal)
+        click.echo(f"milepost: {failure.message}", err=True)
+        return {"id": found, "ok": False, **failure.document(), "exit": failure.exit_code}
+    if not desk.as_json:
+        click.echo(f"{found}  {said}" if reply.events else f"{found}  {said} (as before)")
+    return {"id": found, "ok": True, "changed": reply.events > 0, "position": reply.position, "exit": exits.OK}
+
+
+def jobs_of(door: "Door", text: str, statuses: Sequence[str]) -> list[str]:
+    """The job that is meant, or those of a workflow that stand in one of the statuses; NotAllowed if it has none."""
+    if not text.startswith("wf-"):
+        return [resolve(door, "job", text)]
+    workflow_id = resolve(door, "workflow", text)
+    jobs = door.get(place("/api/workflows", workflow_id))["jobs"]
+    found = [job["job_id"] for job in jobs if job["status"] in statuses]
+    if not found:
+        raise errors.NotAllowed(f"workflow {workflow_id!r} has no job that is {' or '.join(statuses)}")
+    return found
+
+
+def resolve(door: "Door", kind: str, text: str) -> str:
+    """The full id that a person means."""
+    return str(door.get(place("/api/resolve", kind, text))["id"])
+
+
+def blocking_edges(door: "Door", job_id: str, only: set[str]) -> list[str]:
+    """The dependencies that keep a job waiting, all or those on some predecessors; NotAllowed if there are none."""
+    edges = door.get(place("/api/jobs", job_id))["dependencies"]
+    found = [
+        edge["dependency_id"]
+        for edge in edges
+        if edge["successor_id"] == job_id and edge["state"] in BLOCKING and (not only or edge["predecessor_id"] in only)
+    ]
+    if not found:
+        raise errors.NotAllowed(f"job {job_id!r} waits for no other job" + (" of those named" if only else ""))
+    return found

@@ -1,0 +1,109 @@
+"""What a command says when it cannot do what it was asked: one line, and an exit code for scripts."""
+
+import os
+import sqlite3
+import sys
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+import click
+import msgspec
+
+from domain import errors
+
+OK = 0
+FAILED = 1
+BAD_INPUT = 2
+REFUSED = 3
+UNAVAILABLE = 5
+BUG = 70
+INTERRUPTED = 130
+
+MEANINGS = {
+    OK: "done",
+    FAILED: "the work that was waited for failed or was cancelled",
+    BAD_INPUT: "bad input or usage, an unknown id included; nothing was changed",
+    REFUSED: "a rule or the present state does not allow it; nothing was changed",
+    UNAVAILABLE: "the store or the server cannot be used",
+    BUG: "a mistake in Milepost itself",
+    INTERRUPTED: "interrupted",
+}
+
+MAX_LINE_CHARS = 1_000
+DEBUG_VARIABLE = "MILEPOST_DEBUG"
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why a command did not work, for people and for programs."""
+
+    exit_code: int
+    message: str
+    code: str
+    fields: Mapping[str, Any] = {}
+
+    def document(self) -> dict[str, Any]:
+        """What `--json` prints."""
+        return {"error": {"code": self.code, "message": self.message, "fields": dict(self.fields)}}
+
+
+def failure_of(error: BaseException) -> Failure:
+    """The exit code and the one line for anything that can go wrong."""
+    if isinstance(error, errors.TaskSchedulerError):
+        fields = {name: _plain(value) for name, value in error.fields.items()}
+        return Failure(_exit_code(error), one_line(error.message), error.code, fields)
+    if isinstance(error, click.UsageError):
+        return Failure(BAD_INPUT, _usage_line(error), "usage")
+    if isinstance(error, click.ClickException):
+        return Failure(BAD_INPUT, one_line(error.format_message()), "usage")
+    if isinstance(error, click.Abort | KeyboardInterrupt):
+        return Failure(INTERRUPTED, "interrupted", "interrupted")
+    if isinstance(error, OSError | sqlite3.Error):
+        return Failure(UNAVAILABLE, one_line(_system_text(error)), "unavailable")
+    hint = f"; {DEBUG_VARIABLE}=1 shows where" if not os.environ.get(DEBUG_VARIABLE) else ""
+    return Failure(BUG, one_line(f"a mistake in Milepost itself: {type(error).__name__}: {error}") + hint, "bug")
+
+
+def report(failure: Failure, as_json: bool) -> None:
+    """Says what went wrong: a line on standard error, and with `--json` an object on standard output too."""
+    click.echo(f"milepost: {failure.message}", err=True)
+    if as_json:
+        click.echo(msgspec.json.encode(failure.document(), order="deterministic"))
+
+
+def show_traceback() -> None:
+    """The way to the present error, for those who asked for it."""
+    if os.environ.get(DEBUG_VARIABLE):
+        traceback.print_exc(file=sys.stderr)
+
+
+def one_line(text: str) -> str:
+    """The text without line breaks and control characters, cut where nobody reads on."""
+    words = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return words if len(words) <= MAX_LINE_CHARS else words[: MAX_LINE_CHARS - 1] + "…"
+
+
+def _exit_code(error: errors.TaskSchedulerError) -> int:
+    if isinstance(error, errors.StoreError):
+        return UNAVAILABLE
+    return BAD_INPUT if isinstance(error, errors.Invalid | errors.NotFound) else REFUSED
+
+
+def _usage_line(error: click.UsageError) -> str:
+    """Click's message as part of one sentence, with the place where help is found."""
+    text = one_line(error.format_message()).rstrip(".").replace(". Did you", "; did you")
+    text = text[:1].lower() + text[1:]
+    path = error.ctx.command_path if error.ctx else "milepost"
+    if path == "milepost submit" and isinstance(error, click.NoSuchOption):
+        text += "; what belongs to the command stands after `--`"
+    return text if text.endswith("?") else f"{text}; see `{path} --help`"
+
+
+def _system_text(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error) or type(error).__name__
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -1,0 +1,117 @@
+"""The files of one attempt: the truth about it, whoever lives or dies.
+
+Making the folder is the claim: it succeeds once, and whoever makes it decides whether the attempt runs. The end is
+written once as well, before anybody hears of it; so the first end that was recorded is the end.
+"""
+
+from pathlib import Path
+
+import msgspec
+
+from adapters.executors.files import read_if_there, write_once, write_whole
+from application.ports import AttemptExited, AttemptProgress, AttemptReport, AttemptStarted, Launch
+from domain.messages import Value
+
+
+class StartRecord(Value, frozen=True):
+    """The first process of an attempt."""
+
+    pid: int
+    start_ticks: int
+    """When the process started, in clock ticks since the machine did."""
+    boot_id: str
+    """Which start of the machine that was."""
+    at_ms: int
+
+
+_encoder = msgspec.json.Encoder()
+_launch = msgspec.json.Decoder(Launch)
+_start = msgspec.json.Decoder(StartRecord)
+_exited = msgspec.json.Decoder(AttemptExited)
+_reports: msgspec.json.Decoder[AttemptReport] = msgspec.json.Decoder(AttemptReport)
+
+
+class AttemptFiles:
+    """Reads and writes the folder of one attempt."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.attempt_id = folder.name
+        self.launch = folder / "launch.json"
+        self.output = folder / "output.log"
+        self.reports = folder / "reports.jsonl"
+        self.work = folder / "work"
+        self._start = folder / "start.json"
+        self._end = folder / "end.json"
+
+    def claim(self, launch: Launch) -> bool:
+        """Take the attempt; False if that was done before. Survives a power cut once the parent folder is synced."""
+        try:
+            self.folder.mkdir()
+        except FileExistsError:
+            return False
+        write_whole(self.launch, _encoder.encode(launch), durable=False)
+        return True
+
+    def claim_void(self, end: AttemptExited) -> bool:
+        """Take the attempt so that it never runs; False if it was taken before."""
+        try:
+            self.folder.mkdir()
+        except FileExistsError:
+            return False
+        self.write_end(end)
+        return True
+
+    def is_claimed(self) -> bool:
+        """Whether somebody took the attempt."""
+        return self.folder.is_dir()
+
+    def write_start(self, record: StartRecord) -> None:
+        """Remember the first process; needless after a power cut, so it is not synced."""
+        write_whole(self._start, _encoder.encode(record), durable=False)
+
+    def read_start(self) -> StartRecord | None:
+        """The first process, None if none was started."""
+        content = read_if_there(self._start)
+        return None if content is None else _start.decode(content)
+
+    def read_launch(self) -> Launch | None:
+        """What was to be run, None for an attempt that was taken in order not to run."""
+        content = read_if_there(self.launch)
+        return None if content is None else _launch.decode(content)
+
+    def write_end(self, end: AttemptExited) -> bool:
+        """Record the end durably; False, changing nothing, if one is recorded already."""
+        return write_once(self._end, _encoder.encode(end))
+
+    def read_end(self) -> AttemptExited | None:
+        """The recorded end, None if there is none yet."""
+        content = read_if_there(self._end)
+        return None if content is None else _exited.decode(content)
+
+    def replay(self) -> list[AttemptReport]:
+        """All that was ever reported of this attempt, in order; of its progress only the last word."""
+        start, end = self.read_start(), self.read_end()
+        told: list[AttemptReport] = []
+        if start is not None:
+            told.append(AttemptStarted(attempt_id=self.attempt_id, at_ms=start.at_ms, pid=start.pid))
+        told += _latest_progress(self._read_reports())
+        if end is not None:
+            told.append(end)
+        return told
+
+    def _read_reports(self) -> list[AttemptReport]:
+        # What follows the last line end was cut off by a crash and never reported.
+        lines = (read_if_there(self.reports) or b"").split(b"\n")[:-1]
+        return [_reports.decode(line) for line in lines]
+
+
+def encode_line(report: AttemptReport) -> bytes:
+    """A report as a line of `reports.jsonl`."""
+    return _encoder.encode(report) + b"\n"
+
+
+def _latest_progress(reports: list[AttemptReport]) -> list[AttemptReport]:
+    progress = [report for report in reports if isinstance(report, AttemptProgress)]
+    others = [report for report in reports if not isinstance(report, AttemptProgress)]
+    return [*others, *progress[-1:]]

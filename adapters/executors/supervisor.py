@@ -1,0 +1,230 @@
+"""The supervisor of one node: runs its attempts, outlives the server, and leaves nothing behind.
+
+    python -m adapters.executors.supervisor --data DATA --node NODE
+
+One thread, one loop: child processes, their output, the server's orders, timers. What an attempt is and how it ended
+lies in its files before anybody is told, so the server may come and go (`wire`), and so may this process: if it dies,
+its guard ends what it leaves (`guard`).
+"""
+
+import argparse
+import logging
+import os
+import resource
+import selectors
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from adapters.clock import SystemClock
+from adapters.executors.attempt import Ending
+from adapters.executors.door import Door
+from adapters.executors.guard import detach
+from adapters.executors.host import RETRY_S, Host
+from adapters.executors.identity import own_identity
+from adapters.executors.layout import Layout
+from adapters.executors.lease import Lease
+from adapters.executors.leftovers import settle_node
+from adapters.executors.locks import FileLock, is_held
+from adapters.executors.processes import adopt_orphans
+from adapters.executors.timers import Timers
+from adapters.executors.wire import (
+    Acknowledged,
+    AnyRequest,
+    Hello,
+    Order,
+    Renew,
+    Resume,
+    Start,
+    Stop,
+    Suspend,
+    Terminate,
+    Welcome,
+)
+from application.ports import NodeHeartbeat
+from domain.job.values import FailureClass
+from domain.messages import NodeId
+
+CLAIM_AT_ONCE = 32
+"""How many attempts are claimed with one write to the disk."""
+OPEN_FILES = 4096
+"""Each attempt takes two descriptors here; its own processes inherit the limit."""
+
+logger = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """The loop: waits for something to happen, does it, tells the server."""
+
+    def __init__(self, layout: Layout, node_id: NodeId, server_lock: Path) -> None:
+        """Binds `socket` in the current directory."""
+        self._node_id = node_id
+        self._server_lock = server_lock
+        self._selector = selectors.DefaultSelector()
+        self._timers = Timers()
+        self._door = Door(Path("socket"), self._selector, self._hear, self._lost_server)
+        self._host = Host(layout, node_id, self._selector, self._timers, self._door.tell)
+        self._lease = Lease(lambda: is_held(self._server_lock))
+        self._orders: deque[Order] = deque()
+        self._orders_wait = False
+        self._stops = False
+        self._listen_to_signals()
+
+    def run(self) -> None:
+        """Serve until told to stop and nothing runs any more."""
+        self._check_lease()
+        while not (self._stops and self._host.is_idle):
+            self._turn()
+        self._door.close()
+
+    def _turn(self) -> None:
+        busy = self._host.has_claimed or self._host.reads.is_busy() or self._may_order()
+        for key, _ in self._selector.select(0 if busy else self._timers.wait_s()):
+            key.data()
+        self._timers.run_due()
+        if self._host.reads.is_busy():
+            self._host.reads.step()
+        if self._host.has_claimed:
+            self._host.start_next()
+        elif self._may_order():
+            self._obey()
+        self._door.flush()
+
+    def _may_order(self) -> bool:
+        return bool(self._orders) and not self._orders_wait and not self._stops
+
+    def _hear(self, request: AnyRequest) -> None:
+        """Heartbeats are answered at once, orders wait for their turn."""
+        match request:
+            case Hello():
+                self._greet(request)
+            case Renew():
+                self._lease.renew(self._timers.now_s())
+                self._door.tell(NodeHeartbeat(node_id=self._node_id))
+            case _:
+                self._orders.append(request)
+
+    def _greet(self, hello: Hello) -> None:
+        # Orders of the server before are its own concern: they count otherwise, and it gives them again if it lives.
+        self._orders.clear()
+        self._server_lock = Path(hello.server_lock)
+        self._lease.renew(self._timers.now_s(), hello.lease_ms / 1000)
+        self._door.tell(Welcome())
+        self._host.retell_live()
+
+    def _lost_server(self) -> None:
+        self._lease.disconnect(self._timers.now_s())
+
+    def _obey(self) -> None:
+        """Carry out the next order, or as many starts as can be claimed together."""
+        orders = [self._orders[0]]
+        if isinstance(orders[0], Start):
+            orders = _leading_starts(self._orders)
+        try:
+            self._carry_out(orders)
+        except OSError as error:
+            logger.warning("an order has to wait: %s", error)
+            self._orders_wait = True
+            self._timers.after(RETRY_S, self._go_on)
+            return
+        for _ in orders:
+            self._orders.popleft()
+        self._door.tell(Acknowledged(orders[-1].number))
+
+    def _go_on(self) -> None:
+        self._orders_wait = False
+
+    def _carry_out(self, orders: list[Order]) -> None:
+        match orders[0]:
+            case Start():
+                self._host.claim([order.launch for order in orders if isinstance(order, Start)])
+            case Terminate(launch=launch, grace_ms=grace_ms):
+                self._host.terminate(launch, grace_ms / 1000)
+            case Suspend(attempt_id=attempt_id):
+                self._host.suspend(attempt_id)
+            case Resume(attempt_id=attempt_id):
+                self._host.resume(attempt_id)
+            case Stop():
+                self._stop()
+
+    def _stop(self) -> None:
+        if not self._stops:
+            self._stops = True
+            self._host.close(Ending(FailureClass.LOST, f"{self._node_id} was stopped"))
+
+    def _check_lease(self) -> None:
+        if self._lease.is_over(self._timers.now_s()) and not self._host.is_idle:
+            logger.warning("cut off from a living server: all attempts end")
+            cut_off = Ending(FailureClass.LOST, f"{self._node_id} was cut off from the server")
+            self._host.end_all(cut_off, grace_s=0)
+        self._timers.after(self._lease.check_every_s, self._check_lease)
+
+    def _listen_to_signals(self) -> None:
+        reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        terminated: list[int] = []
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, lambda number, _: terminated.append(number))
+
+        def woken() -> None:
+            os.read(reading, 4096)
+            self._host.reap()
+            if terminated:
+                self._stop()
+
+        self._selector.register(reading, selectors.EVENT_READ, woken)
+
+
+def _leading_starts(orders: deque[Order]) -> list[Order]:
+    starts: list[Order] = []
+    for order in orders:
+        if not isinstance(order, Start) or len(starts) == CLAIM_AT_ONCE:
+            break
+        starts.append(order)
+    return starts
+
+
+def supervise(layout: Layout, node_id: NodeId, lock: FileLock, ready: Callable[[], None]) -> None:
+    """Supervise a node whose lock this process holds; `ready` is called when the socket answers."""
+    clock, folder = SystemClock(), layout.node(node_id)
+    adopt_orphans()
+    limit_resources()
+    settle_node(layout, node_id, "its supervisor died", clock.now_ms())
+    folder.stopped.unlink(missing_ok=True)
+    lock.write(msgspec.json.encode(own_identity(clock.now_ms())))
+    os.chdir(folder.folder)
+    supervisor = Supervisor(layout, node_id, layout.server_lock)
+    ready()
+    logger.info("%s is up, pid %d", node_id, os.getpid())
+    supervisor.run()
+    folder.stopped.touch()
+    logger.info("%s ended in order", node_id)
+
+
+def limit_resources() -> None:
+    """Limits that attempts inherit: no core files, and enough open files."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Start a supervisor in the background; returns when it answers: 0, or 1 with the reason on standard output."""
+    parser = argparse.ArgumentParser(prog="python -m adapters.executors.supervisor", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="the data directory")
+    parser.add_argument("--node", required=True, help="id of the node")
+    options = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    problem = detach(Layout(options.data), options.node, supervise)
+    print(problem, end="")
+    return 1 if problem else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""Every error as HTTP tells it and back again: one table of statuses, one JSON shape, the same classes at both ends."""
+
+import http
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from eventsourcing.persistence import PersistenceError
+from litestar.exceptions import HTTPException
+from sqlalchemy.exc import SQLAlchemyError
+
+from domain import errors
+from domain.errors import TaskSchedulerError
+
+
+class Unauthorized(TaskSchedulerError):
+    """this needs the server's token as `Authorization: Bearer …`; it stands in server.json in the data directory"""
+
+    code = "http.unauthorized"
+
+
+class HostRefused(TaskSchedulerError):
+    """this server answers on this machine only, as 127.0.0.1 or localhost, not as {host!r}"""
+
+    code = "http.host-refused"
+
+
+class BodyTooLarge(errors.Invalid):
+    """the request is larger than {limit_mib} MiB; submit in several parts"""
+
+    code = "http.body-too-large"
+
+
+class FarmOnly(errors.NotAllowed):
+    """{command!r} is a command that the farm gives itself; people cannot"""
+
+    code = "command.farm-only"
+
+
+class ServerGone(errors.StoreError):
+    """the server at {url} does not answer ({problem}); is it still running?"""
+
+    code = "server.gone"
+
+
+class InternalError(TaskSchedulerError):
+    """a mistake in Milepost itself ({problem}); the server's error output says more"""
+
+    code = "internal"
+
+
+STATUS: tuple[tuple[type[TaskSchedulerError], int], ...] = (
+    (Unauthorized, 401),
+    (HostRefused, 403),
+    (BodyTooLarge, 413),
+    (errors.NotFound, 404),
+    (errors.Invalid, 400),
+    (errors.NotAllowed, 409),
+    (errors.Conflict, 409),
+    (errors.StoreError, 503),
+    (InternalError, 500),
+)
+"""The first class that fits decides: what the caller can do comes before what it is about."""
+
+OF_THE_STORE = (sqlite3.Error, PersistenceError, SQLAlchemyError)
+"""What the libraries under the store raise; a full disk, for example."""
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """The body of every answer that is not a success."""
+
+    code: str
+    message: str
+    fields: dict[str, Any] = {}
+
+
+def status_of(error: TaskSchedulerError) -> int:
+    """The HTTP status of an error."""
+    return next((status for kind, status in STATUS if isinstance(error, kind)), 500)
+
+
+def refusal_of(error: TaskSchedulerError) -> Refusal:
+    """An error as JSON can hold it."""
+    return Refusal(error.code, error.message, {name: _plain(value) for name, value in error.fields.items()})
+
+
+def as_domain_error(error: Exception) -> TaskSchedulerError:
+    """Any error as one of ours; what nobody foresaw becomes an InternalError that does not show its insides."""
+    if isinstance(error, TaskSchedulerError):
+        return error
+    if isinstance(error, OF_THE_STORE):
+        return errors.StoreError(f"the store failed: {error}")
+    return InternalError(problem=type(error).__name__)
+
+
+def answer_to(error: Exception) -> tuple[int, Refusal]:
+    """Status and body for whatever went wrong, the web framework's own errors included."""
+    if isinstance(error, HTTPException) and error.status_code < 500:
+        if error.status_code == 413:
+            return answer_to(BodyTooLarge(limit_mib=MAX_BODY_BYTES >> 20))
+        phrase = http.HTTPStatus(error.status_code).phrase.lower()
+        return error.status_code, Refusal(f"http.{phrase.replace(' ', '-')}", error.detail or phrase)
+    known = as_domain_error(error)
+    return status_of(known), refusal_of(known)
+
+
+MAX_BODY_BYTES = 16 << 20
+
+
+def error_of(refusal: Refusal) -> TaskSchedulerError:
+    """The error that a refusal was made of, of the same class if its code is known here."""
+    kind = _by_code().get(refusal.code)
+    if kind is not None:
+        return kind(refusal.message, **refusal.fields)
+    unknown = TaskSchedulerError(refusal.message, **refusal.fields)
+    unknown.code = refusal.code  # type: ignore[misc]  # this one instance speaks for a class of another release
+    return unknown
+
+
+def _by_code() -> dict[str, type[TaskSchedulerError]]:
+    return {kind.code: kind for kind in _all_kinds(TaskSchedulerError) if "code" in kind.__dict__}
+
+
+def _all_kinds(kind: type[TaskSchedulerError]) -> Iterator[type[TaskSchedulerError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from _all_kinds(child)
+
+
+def _plain(value: object) -> Any:
+    return msgspec.to_builtins(value, enc_hook=str)

@@ -1,0 +1,134 @@
+"""The facts of nodes, clients and of deciding itself as sentences."""
+
+from collections.abc import Callable
+from typing import Any
+
+from domain import client as c
+from domain import node as n
+from domain.cycle import CommandRefused, CycleDecided, PoliciesAdopted
+from domain.messages import Event
+from projections.words import because, duration_text, plural, resources_text
+
+
+def _registered(event: n.NodeRegistered) -> str:
+    return f"Node {event.node_id} was registered with {resources_text(event.capacity)}."
+
+
+def _capabilities_changed(event: n.NodeCapabilitiesChanged) -> str:
+    return f"Node {event.node_id} now has {resources_text(event.capacity)}."
+
+
+def _online(event: n.NodeOnline) -> str:
+    return f"Node {event.node_id} is online."
+
+
+def _offline(event: n.NodeOffline) -> str:
+    return f"Node {event.node_id} was shut down{because(event.why)}"
+
+
+def _drained(event: n.NodeDrained) -> str:
+    return f"Node {event.node_id} was drained and takes no new work{because(event.why)}"
+
+
+def _undrained(event: n.NodeUndrained) -> str:
+    return f"Node {event.node_id} is no longer drained."
+
+
+def _maintenance_started(event: n.NodeMaintenanceStarted) -> str:
+    return f"Maintenance of node {event.node_id} began{because(event.why)}"
+
+
+def _maintenance_ended(event: n.NodeMaintenanceEnded) -> str:
+    return f"Maintenance of node {event.node_id} ended."
+
+
+def _suspected(event: n.NodeSuspected) -> str:
+    return f"Node {event.node_id} is suspected: it has been silent for {duration_text(event.silent_ms)}."
+
+
+def _recovered(event: n.NodeRecovered) -> str:
+    return f"Node {event.node_id} is trusted again."
+
+
+def _node_lost(event: n.NodeLost) -> str:
+    return f"Node {event.node_id} was lost{because(event.why)}"
+
+
+def _quarantined(event: n.NodeQuarantined) -> str:
+    return f"Node {event.node_id} was quarantined{because(event.cause)}"
+
+
+def _retired(event: n.NodeRetired) -> str:
+    return f"Node {event.node_id} left the farm for good."
+
+
+def _client_registered(event: c.ClientRegistered) -> str:
+    return f"Client {event.client_id} “{event.name}” was registered with {_shares(event.shares)}."
+
+
+def _shares_changed(event: c.ClientSharesChanged) -> str:
+    return f"Client {event.client_id} now has {_shares(event.shares)}."
+
+
+def _shares(shares: c.Shares) -> str:
+    tasks = "" if shares.max_tasks is None else f", at most {shares.max_tasks} tasks at once"
+    share = f"{shares.guarantee_percent} % guaranteed, at most {shares.limit_percent} %"
+    return f"{share} of the farm{tasks}, tier {shares.tier}"
+
+
+def _client_suspended(event: c.ClientSuspended) -> str:
+    return f"Client {event.client_id} was suspended{because(event.why)}"
+
+
+def _client_reinstated(event: c.ClientReinstated) -> str:
+    return f"Client {event.client_id} is welcome again."
+
+
+def _decided(event: CycleDecided) -> str:
+    parts = []
+    if event.blocked:
+        jobs = plural(sum(blocked.jobs for blocked in event.blocked), "job")
+        parts.append(f"why {jobs} in {plural(len(event.blocked), 'queue segment')} cannot start")
+    if event.cleared:
+        parts.append(f"that {plural(len(event.cleared), 'queue segment')} can go on")
+    said = " and ".join(parts) or "that nothing is blocked"
+    whole = " (a complete record)" if event.keyframe else ""
+    return f"The cycle at position {event.position} noted {said}{whole}."
+
+
+def _refused(event: CommandRefused) -> str:
+    about = f" on {event.entity_id}" if event.entity_id else ""
+    more = f" {event.repeated} more like it were not recorded." if event.repeated else ""
+    return f"The command {event.command}{about} was refused: {event.message}.{more}"
+
+
+def _adopted(event: PoliciesAdopted) -> str:
+    policies = event.policies
+    return (
+        f"Policies version {policies.version} are in force: order {policies.order}, placement {policies.placement}, "
+        f"backfill {policies.backfill}."
+    )
+
+
+SENTENCES: dict[type[Event], Callable[[Any], str]] = {
+    n.NodeRegistered: _registered,
+    n.NodeCapabilitiesChanged: _capabilities_changed,
+    n.NodeOnline: _online,
+    n.NodeOffline: _offline,
+    n.NodeDrained: _drained,
+    n.NodeUndrained: _undrained,
+    n.NodeMaintenanceStarted: _maintenance_started,
+    n.NodeMaintenanceEnded: _maintenance_ended,
+    n.NodeSuspected: _suspected,
+    n.NodeRecovered: _recovered,
+    n.NodeLost: _node_lost,
+    n.NodeQuarantined: _quarantined,
+    n.NodeRetired: _retired,
+    c.ClientRegistered: _client_registered,
+    c.ClientSharesChanged: _shares_changed,
+    c.ClientSuspended: _client_suspended,
+    c.ClientReinstated: _client_reinstated,
+    CycleDecided: _decided,
+    CommandRefused: _refused,
+    PoliciesAdopted: _adopted,
+}

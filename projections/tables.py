@@ -1,0 +1,315 @@
+"""The read models as tables, in a database of their own: it can be dropped at any time and made anew from the log.
+
+Integer keys are log positions (of the event that made the thing), so a rebuild gives the same rows. Times are
+milliseconds since 1970-01-01 UTC. Columns marked as fixed are written once and never updated.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Engine,
+    Index,
+    Integer,
+    MetaData,
+    StaticPool,
+    Table,
+    Text,
+    create_engine,
+    event,
+    make_url,
+)
+
+METADATA = MetaData()
+FIXED = "fixed"
+_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=10000", "cache_size=-65536")
+
+_BIG = BigInteger().with_variant(Integer, "sqlite")
+"""64 bits everywhere; only `INTEGER` makes SQLite use a key as its row number."""
+
+
+def _key(name: str, kind: Any = _BIG) -> Column[Any]:
+    return Column(name, kind, primary_key=True, autoincrement=False)
+
+
+def _fixed(name: str, kind: Any = _BIG, nullable: bool = False, unique: bool = False) -> Column[Any]:
+    return Column(name, kind, nullable=nullable, unique=unique, info={FIXED: True})
+
+
+def _col(name: str, kind: Any = _BIG, nullable: bool = False) -> Column[Any]:
+    return Column(name, kind, nullable=nullable)
+
+
+def _null(name: str, kind: Any = _BIG) -> Column[Any]:
+    return Column(name, kind, nullable=True)
+
+
+def _table(name: str, *columns: Any) -> Table:
+    return Table(name, METADATA, *columns)
+
+
+def _clustered(name: str, *columns: Any) -> Table:
+    """A table that is stored in the order of its key."""
+    return Table(name, METADATA, *columns, sqlite_with_rowid=False)
+
+
+POSITIONS = _clustered(
+    "positions",
+    _key("name", Text),
+    _col("position"),
+    _col("shape", Text),
+)
+"""How far each projection has come, and the shape of its tables."""
+
+# -- queue -------------------------------------------------------------------------------------------------------
+
+JOBS = _table(
+    "jobs",
+    _key("number"),
+    _fixed("job_id", Text, unique=True),
+    _fixed("name", Text),
+    _fixed("client_id", Text),
+    _fixed("workflow_id", Text, nullable=True),
+    _fixed("submitted_ms"),
+    _fixed("not_before_ms", nullable=True),
+    _fixed("walltime_ms", nullable=True),
+    _fixed("tasks"),
+    _fixed("requirement", Text),
+    _col("status", Text),
+    _col("priority"),
+    _null("deadline_ms"),
+    _col("queued", Boolean),
+    _col("held", Boolean),
+    _col("paused", Boolean),
+    _null("queued_ms"),
+    _null("started_ms"),
+    _null("ended_ms"),
+    _col("waiting"),
+    _col("delayed"),
+    _col("running"),
+    _col("succeeded"),
+    _col("failed"),
+    _col("cancelled"),
+    _col("attempts"),
+    _col("running_percent"),
+    _col("progress"),
+    _col("back_off", Text),
+    _col("segment", Text),
+    _col("why", Text),
+)
+Index("jobs_of_client", JOBS.c.client_id, JOBS.c.number)
+Index(
+    "jobs_of_workflow",
+    JOBS.c.workflow_id,
+    sqlite_where=JOBS.c.workflow_id.is_not(None),
+    postgresql_where=JOBS.c.workflow_id.is_not(None),
+)
+Index(
+    "jobs_live",
+    JOBS.c.number,
+    sqlite_where=JOBS.c.ended_ms.is_(None),
+    postgresql_where=JOBS.c.ended_ms.is_(None),
+)
+
+JOB_COUNTS = _clustered("job_counts", _key("status", Text), _col("jobs"))
+
+WORKFLOWS = _table(
+    "workflows",
+    _key("number"),
+    _fixed("workflow_id", Text, unique=True),
+    _col("name", Text),
+    _col("client_id", Text),
+    _col("status", Text),
+    _fixed("submitted_ms"),
+    _null("ended_ms"),
+    _col("archived", Boolean),
+    _col("why", Text),
+    _col("pending"),
+    _col("queued"),
+    _col("running"),
+    _col("paused"),
+    _col("completed"),
+    _col("failed"),
+    _col("cancelled"),
+    _col("tasks"),
+    _col("tasks_running"),
+    _col("tasks_succeeded"),
+    _col("tasks_failed"),
+)
+Index("workflows_of_client", WORKFLOWS.c.client_id, WORKFLOWS.c.number)
+
+ATTEMPTS = _clustered(
+    "attempts",
+    _key("job"),
+    _key("attempt"),
+    _fixed("task"),
+    _fixed("host", Text),
+    _fixed("nodes", Text),
+    _fixed("placed_ms"),
+    _null("started_ms"),
+    _null("ended_ms"),
+    _col("outcome", Text),
+    _null("exit_code"),
+    _null("signal"),
+    _null("failure", Text),
+    _col("message", Text),
+    _col("cpu_ms"),
+    _col("max_rss_mib"),
+    _col("progress"),
+    _col("status_text", Text),
+    _null("stopping", Text),
+    _null("restored_from", Text),
+    _null("checkpoint_id", Text),
+    _null("partial_path", Text),
+    _null("partial_quality"),
+)
+
+DEPENDENCIES = _table(
+    "dependencies",
+    _key("number"),
+    _fixed("dependency_id", Text, unique=True),
+    _fixed("predecessor_id", Text),
+    _fixed("successor_id", Text),
+    _fixed("type", Text),
+    _col("state", Text),
+    _col("why", Text),
+)
+Index("dependencies_of_successor", DEPENDENCIES.c.successor_id)
+Index("dependencies_of_predecessor", DEPENDENCIES.c.predecessor_id)
+
+REASONS = _clustered(
+    "reasons",
+    _key("segment", Text),
+    _col("reasons", Text),
+    _col("jobs"),
+    _col("at_ms"),
+)
+
+# -- nodes -------------------------------------------------------------------------------------------------------
+
+NODES = _table(
+    "nodes",
+    _key("number"),
+    _fixed("node_id", Text, unique=True),
+    _col("status", Text),
+    _col("draining", Boolean),
+    _col("suspected", Boolean),
+    _col("retired", Boolean),
+    _col("why", Text),
+    _col("attributes", Text),
+    _col("capacity_millicores"),
+    _col("capacity_memory_mib"),
+    _col("capacity_gpus"),
+    _col("capacity_storage_mib"),
+    _col("capacity_network_mbps"),
+    _col("capacity_named", Text),
+    _col("used_millicores"),
+    _col("used_memory_mib"),
+    _col("used_gpus"),
+    _col("used_storage_mib"),
+    _col("used_network_mbps"),
+    _col("used_named", Text),
+    _col("attempts"),
+    _col("changed_ms"),
+)
+
+# -- utilization -------------------------------------------------------------------------------------------------
+
+METERS = _table(
+    "meters",
+    _key("number"),
+    _fixed("kind", Text),
+    _fixed("name", Text),
+)
+USAGE = _clustered(
+    "usage",
+    _key("meter"),
+    _key("minute"),
+    _fixed("core_ms"),
+    _fixed("millicore_ms_rest"),
+    _fixed("gpu_ms"),
+    _fixed("count_ms"),
+    _fixed("millicores"),
+    _fixed("gpus"),
+    _fixed("count"),
+    _col("steps", Text),
+)
+"""One row per meter and minute in which it changed: integral and level at the start of the minute, steps within it."""
+
+USAGE_NODES = _clustered(
+    "usage_nodes",
+    _key("node_id", Text),
+    _col("millicores"),
+    _col("gpus"),
+    _col("online", Boolean),
+)
+
+
+# -- what live attempts hold, for nodes and for utilization ------------------------------------------------------
+
+
+def _held_jobs(name: str) -> Table:
+    return _clustered(
+        name,
+        _key("job_id", Text),
+        _fixed("client_id", Text),
+        _fixed("resources", Text),
+        _col("ended", Boolean),
+    )
+
+
+def _held_attempts(name: str) -> Table:
+    return _clustered(name, _key("job_id", Text), _key("attempt"), _fixed("nodes", Text))
+
+
+NODES_JOBS, NODES_ATTEMPTS = _held_jobs("nodes_jobs"), _held_attempts("nodes_attempts")
+USAGE_JOBS, USAGE_ATTEMPTS = _held_jobs("usage_jobs"), _held_attempts("usage_attempts")
+
+# -- audit -------------------------------------------------------------------------------------------------------
+
+AUDIT = _table(
+    "audit",
+    _key("position"),
+    _fixed("at_ms"),
+    _fixed("topic", Text),
+    _fixed("stream", Text),
+    _fixed("version"),
+    _fixed("actor", Text),
+    _fixed("command_id", Text),
+    _fixed("cause", Text),
+    _fixed("cycle"),
+    _fixed("level"),
+    _fixed("outcome", Text),
+    _fixed("reason", Text),
+    _fixed("summary", Text),
+)
+AUDIT_ENTITIES = _clustered("audit_entities", _key("entity_id", Text), _key("position"))
+
+
+def open_views(url: str) -> Engine:
+    """An engine for the read models. SQLite files are put in WAL mode, so that readers never wait for the writer."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return create_engine(parsed)
+    if parsed.database in (None, "", ":memory:"):
+        engine = create_engine(parsed, poolclass=StaticPool, connect_args={"check_same_thread": False})
+    else:
+        engine = create_engine(parsed)
+    event.listen(engine, "connect", _prepare_connection)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _prepare_connection(connection: Any, record: object) -> None:
+    connection.isolation_level = None  # `_begin` says when; left to itself the driver leaves DDL and reads outside
+    cursor = connection.cursor()
+    for pragma in _PRAGMAS:
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")

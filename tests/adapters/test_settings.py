@@ -1,0 +1,136 @@
+"""Settings: every key has its place, every mistake its name, and variables come before the file."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from adapters import settings
+from adapters.settings import EXAMPLE, FILE_NAME, NodeSettings, Section, Settings, load
+from application.watchdog import Timing
+from domain.errors import BadInput, PolicyInvalid
+from domain.policies import Policies
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / FILE_NAME
+    path.write_text(text)
+    return path
+
+
+def test_without_a_file_everything_is_as_by_default(tmp_path: Path) -> None:
+    assert load(tmp_path, {}) == Settings()
+
+
+def test_the_example_file_changes_nothing_as_it_is(tmp_path: Path) -> None:
+    write(tmp_path, EXAMPLE)
+    assert load(tmp_path, {}) == Settings()
+
+
+def test_the_example_file_names_every_setting_with_its_default(tmp_path: Path) -> None:
+    uncommented = re.sub(r"^#(?=[\w\[])", "", EXAMPLE, flags=re.MULTILINE)
+    shown = tomllib.loads(uncommented)
+    assert shown.keys() == set(Settings.__struct_fields__)
+    for name in ("node", "timing", "policies"):
+        kind: type[Section] = type(getattr(Settings(), name))
+        assert shown[name].keys() == set(kind.__struct_fields__)
+    write(tmp_path, uncommented)
+    loaded = load(tmp_path, {})
+    assert (loaded.node_count, loaded.port, loaded.timing) == (
+        Settings().node_count,
+        Settings().port,
+        settings.TimingSettings(),
+    )
+    assert loaded.policies.over(Policies()) == Policies(parameters={"order": {}})
+
+
+def test_the_timing_is_that_of_the_watchdog_unless_it_is_set(tmp_path: Path) -> None:
+    assert Settings().watchdog_timing() == Timing()
+    write(tmp_path, "[timing]\nlease_ms = 4000\nrespawn_ms = -1")
+    assert load(tmp_path, {}).watchdog_timing() == Timing(lease_ms=4_000, respawn_ms=-1)
+
+
+def test_a_variable_comes_before_the_file(tmp_path: Path) -> None:
+    write(tmp_path, "node_count = 2\n[timing]\nlease_ms = 4000")
+    environ = {"MILEPOST_NODE_COUNT": "5", "MILEPOST_TIMING_MARGIN_MS": "70", "MILEPOST_NODE_CORES": "1.5"}
+    loaded = load(tmp_path, environ)
+    assert (loaded.node_count, loaded.timing.lease_ms, loaded.timing.margin_ms) == (5, 4_000, 70)
+    assert loaded.node.cores == 1.5
+
+
+def test_variables_of_attempts_are_no_settings(tmp_path: Path) -> None:
+    environ = {"MILEPOST_JOB_ID": "job-1", "MILEPOST_NODES": "node-1:1", "MILEPOST_ATTEMPT": "job-1.0.1"}
+    assert load(tmp_path, environ) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("node_cont = 1", "there is no setting 'node_cont'; did you mean 'node_count'?"),
+        ("[timing]\nlease = 1", "there is no setting 'timing.lease'; did you mean 'lease_ms'?"),
+        ("[strange]\nx = 1", "there is no setting 'strange'; known are node_count"),
+        ("[named_nodes.gpu]\ncore = 1", "there is no setting 'named_nodes.gpu.core'; did you mean 'cores'?"),
+        ("[timing]\nlease_ms = 'soon'", "timing.lease_ms: expected `int`, got `str`"),
+        ("[named_nodes.gpu]\ngpus = -1", "named_nodes.gpu.gpus: expected `int` >= 0"),
+        ("named_nodes = 3", "named_nodes: expected `object`, got `int`"),
+        ("timing = 3", "timing: expected `object`, got `int`"),
+        ("port = 70000", "port: expected `int` <= 65535"),
+        ("node_count = 0", "there is no node at all"),
+        ("[named_nodes.'a b']", "named_nodes.a b: an id is plain letters"),
+        ("node_count = 2\n[named_nodes.node-2]", "named_nodes.node-2: one of the 2 equal nodes has that name"),
+        ("[timing]\nsuspect_ms = 9000\nlease_ms = 8000", "timing.suspect_ms (9000) must not exceed timing.lease_ms"),
+        ("[policies]\norder = 'chaos'", "policies: there is no order policy 'chaos'; known are fifo, priority"),
+        ("node_count = [", "not TOML"),
+    ],
+)
+def test_a_mistake_is_named_with_file_and_key(tmp_path: Path, text: str, said: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(BadInput) as caught:
+        load(tmp_path, {})
+    assert str(path) in caught.value.message
+    assert said in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+def test_what_is_no_text_or_far_too_large_is_refused(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(BadInput, match="not TOML"):
+        load(tmp_path, {})
+    (tmp_path / FILE_NAME).write_bytes(b"#" * (settings.MAX_FILE_BYTES + 1))
+    with pytest.raises(BadInput, match="larger than"):
+        load(tmp_path, {})
+
+
+def test_a_wrong_variable_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="variable MILEPOST_PORT: "):
+        load(tmp_path, {"MILEPOST_PORT": "many"})
+
+
+def test_nodes_have_what_is_said_and_of_the_rest_their_share(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        'node_count = 2\n[node]\ncores = 0.5\nnamed = { houdini = 1, none = 0 }\nattributes = { room = ["a"] }\n'
+        "[named_nodes.gpu-1]\ngpus = 3\nmemory_mib = 100",
+    )
+    nodes = load(tmp_path, {}).nodes()
+    assert [node.node_id for node in nodes] == ["node-1", "node-2", "gpu-1"]
+    first, _, gpu = nodes
+    assert (first.capacity.millicores, first.capacity.named) == (500, (("houdini", 1),))
+    assert first.attributes["room"] == ("a",)
+    assert "worker.os.family" in first.attributes
+    assert (gpu.capacity.gpus, gpu.capacity.memory_mib, gpu.capacity.named) == (3, 100, ())
+    assert gpu.capacity.millicores >= 1_000
+
+
+def test_policies_that_are_not_named_stay_as_they_are() -> None:
+    present = Policies(order="fifo", backfill="none")
+    assert settings.PolicySettings().over(present) == present
+    assert settings.PolicySettings(order="priority").over(present) == Policies(order="priority", backfill="none")
+    with pytest.raises(PolicyInvalid):
+        settings.PolicySettings(placement="nowhere").over(present)
+
+
+def test_a_node_named_like_none_of_the_equal_ones_is_welcome(tmp_path: Path) -> None:
+    write(tmp_path, "node_count = 1\n[named_nodes.node-2]\ncores = 1")
+    assert load(tmp_path, {}).named_nodes == {"node-2": NodeSettings(cores=1)}

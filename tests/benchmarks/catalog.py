@@ -1,0 +1,12 @@
+"""All rows, in the order of the table."""
+
+from tests.benchmarks import append, commands, cycles, recovery, whole_path
+from tests.benchmarks.harness import Row
+
+ROWS: tuple[Row, ...] = (
+    *append.ROWS,
+    *commands.ROWS,
+    *whole_path.ROWS,
+    *recovery.ROWS,
+    *cycles.ROWS,
+)
