@@ -1,11 +1,11 @@
 """The HTTP door: every question and every command over loopback, described by OpenAPI under `/schema`.
 
-The routes are those of `adapters.queries`; whatever goes wrong is answered as JSON by one table of statuses. Handlers run
-in threads: a command waits for its commit together with all others that wait, a question reads, neither holds the loop.
+The routes are those of `adapters.queries`; whatever goes wrong is answered as JSON by one table of statuses. Handlers
+run in threads: a command waits for its commit together with all others that wait, a question reads, and neither holds
+up the loop that talks to the clients.
 """
 
 import asyncio
-import ipaddress
 import logging
 import os
 import re
@@ -14,27 +14,22 @@ import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import msgspec
 import uvicorn
 from litestar import Litestar, MediaType, Request, Response, get, post
-from litestar.datastructures import ResponseHeader
 from litestar.handlers import HTTPRouteHandler
-from litestar.openapi import OpenAPIConfig, ResponseSpec
-from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, OpenAPIType, Operation, Parameter, Schema, SecurityScheme
 from litestar.types import ASGIApp
 
 from adapters.clock import SystemClock
 from adapters.queries import ROUTES, SLOW, Queries, Route, route_of
 from adapters.queries.overview import version
-from adapters.web import page
+from adapters.web import describe, page
+from adapters.web.failures import answer_to
 from adapters.web.gate import LOOPBACK, Gate
-from adapters.web.posts import Posted, Replied, carry_out, read_posted
-from adapters.web.refusals import MAX_BODY_BYTES, InternalError, Refusal, answer_to
+from adapters.web.posts import Replied, carry_out, read_posted
+from adapters.web.refusals import MAX_BODY_BYTES, Refusal
 from adapters.web.serverfile import ServerFile, remove_server_file, write_server_file
 from application.app import Application
 from domain.errors import BadInput
@@ -42,16 +37,18 @@ from domain.errors import BadInput
 WORKERS = 64
 """Requests that are worked on at once; as many commands can share one commit."""
 WAITERS = 512
-"""Those who wait for something to end have threads of their own, so that they never keep commands from coming in."""
+"""Those who wait for something to end have threads of their own, and never keep commands from coming in."""
 LEAVE_TIME_S = 5
 """How long answers on their way may take when the door closes."""
+KEEP_ALIVE_S = 60
+BACKLOG = 1_024
 
 _log = logging.getLogger("milepost.http")
 AnyRequest = Request[Any, Any, Any]
 
 
 class Served(Protocol):
-    """What the door opens on."""
+    """What the door opens on, such as `adapters.bootstrap.Server`."""
 
     @property
     def app(self) -> Application:
@@ -74,13 +71,10 @@ class Served(Protocol):
 
 def http_app(app: Application, queries: Queries, token: str, waiters: ThreadPoolExecutor) -> ASGIApp:
     """The whole interface as one ASGI application behind its gate."""
+    questions = [_question(route, queries, waiters) for route in ROUTES.values()]
     inner = Litestar(
-        route_handlers=[
-            *(_question(route, queries, waiters) for route in ROUTES.values()),
-            _commands(app),
-            _page(queries),
-        ],
-        openapi_config=_openapi(),
+        route_handlers=[*questions, _commands(app), _page(queries)],
+        openapi_config=describe.openapi(version()),
         exception_handlers={Exception: _refuse},
         request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,
@@ -98,18 +92,22 @@ def _question(route: Route, queries: Queries, waiters: ThreadPoolExecutor) -> HT
     async def answer_slowly(request: AnyRequest) -> Any:
         return await asyncio.get_running_loop().run_in_executor(waiters, answer, request)
 
-    handler: Callable[..., Any] = answer_slowly if route.template in SLOW else answer
+    slow = route.template in SLOW
+    handler: Callable[..., Any] = answer_slowly if slow else answer
     handler.__annotations__["return"] = route.answer
     return get(
-        re.sub(r"\{(\w+)\}$", r"{\1:path}", re.sub(r"\{(\w+)\}/", r"{\1:str}/", route.template)),
-        sync_to_thread=None if route.template in SLOW else True,
-        name=route.template,
+        _litestar_path(route.template),
+        sync_to_thread=None if slow else True,
         summary=route.summary,
         operation_id=route.function.__name__,
-        operation_class=_operation(route),
-        responses=_REFUSALS,
-        raises=[],
+        operation_class=describe.operation(route),
+        responses=describe.REFUSALS,
     )(handler)
+
+
+def _litestar_path(template: str) -> str:
+    """The last name of a path takes all that is left, slashes too."""
+    return re.sub(r"\{(\w+)\}$", r"{\1:path}", re.sub(r"\{(\w+)\}/", r"{\1:str}/", template))
 
 
 def _once(request: AnyRequest) -> dict[str, str]:
@@ -123,15 +121,16 @@ def _once(request: AnyRequest) -> dict[str, str]:
 
 
 def _commands(app: Application) -> HTTPRouteHandler:
-    @post("/api/commands", sync_to_thread=True, status_code=200, summary="Carry out commands", responses=_REFUSALS)
+    @post("/api/commands", sync_to_thread=True, status_code=200, responses=describe.REFUSALS)
     def commands(body: bytes) -> Replied:
+        """Carry out commands in one transaction, all or none."""
         return carry_out(app, read_posted(body))
 
     return commands
 
 
 def _page(queries: Queries) -> HTTPRouteHandler:
-    @get("/", sync_to_thread=True, media_type=MediaType.HTML, include_in_schema=False)
+    @get("/", sync_to_thread=True, include_in_schema=False)
     def show(request: AnyRequest) -> Response[str]:
         return Response(page.render(queries, _once(request)), headers=page.HEADERS, media_type=MediaType.HTML)
 
@@ -139,52 +138,104 @@ def _page(queries: Queries) -> HTTPRouteHandler:
 
 
 def _refuse(request: AnyRequest, error: Exception) -> Response[Refusal]:
-    """The answer to whatever went wrong; what nobody foresaw goes to the log with its traceback, never to the caller."""
+    """The answer to whatever went wrong; a mistake of ours goes to the log with its traceback, not to the caller."""
     status, refusal = answer_to(error)
     if status >= 500:
         _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return Response(refusal, status_code=status, media_type=MediaType.JSON)
 
 
-# -- the description ---------------------------------------------------------------------------------------------
+# -- serving -----------------------------------------------------------------------------------------------------
 
 
-def _openapi() -> OpenAPIConfig:
-    bearer = SecurityScheme(type="http", scheme="bearer", description="The token in server.json.")
-    return OpenAPIConfig(
-        title="Milepost",
-        version=version(),
-        description="Jobs, nodes and their history. Times are milliseconds since 1970-01-01 UTC.",
-        path="/schema",
-        render_plugins=[JsonRenderPlugin()],
-        components=Components(security_schemes={"token": bearer}),
-        security=[{"token": []}],
-    )
+class HttpDoor:
+    """A running HTTP server in a thread of this process."""
+
+    def __init__(self, served: Served, listener: socket.socket, token: str, host: str) -> None:
+        self.token = token
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+        self._served, self._listener = served, listener
+        self._waiters = ThreadPoolExecutor(WAITERS, "http-wait")
+        config = uvicorn.Config(
+            http_app(served.app, served.queries, token, self._waiters),
+            http="h11",
+            loop="asyncio",
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            access_log=False,
+            log_config=None,
+            log_level="error",
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=LEAVE_TIME_S,
+        )
+        self._server = _Server(config)
+        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
+
+    def _run(self) -> None:
+        self._server.run(sockets=[self._listener])
+
+    def start(self) -> None:
+        """Opens the door and tells other processes where it is."""
+        self._thread.start()
+        self._server.ready.wait()
+        content = ServerFile(
+            pid=os.getpid(),
+            url=self.url,
+            token=self.token,
+            started_ms=SystemClock().now_ms(),
+            version=version(),
+        )
+        write_server_file(self._served.data_dir, content)
+
+    def stop(self) -> None:
+        """Closes the door: whoever waits is answered, what is being answered is finished, then all is let go."""
+        remove_server_file(self._served.data_dir, self.token)
+        self._served.queries.close()
+        self._server.should_exit = True
+        self._thread.join()
+        self._waiters.shutdown()
+        self._listener.close()
 
 
-def _refusal_specs() -> dict[int, ResponseSpec]:
-    said = {400: "Wrong input", 401: "No token", 404: "No such thing", 409: "Refused by a rule", 503: "Store in trouble"}
-    return {
-        status: ResponseSpec(Refusal, description=text, generate_examples=False) for status, text in said.items()
-    }
+class _Server(uvicorn.Server):
+    """The server with as many threads for requests as may wait for one commit."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As the library's, and says when requests are taken."""
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(WORKERS, "http"))
+        await super().startup(sockets)
+        self.ready.set()
 
 
-_REFUSALS = _refusal_specs()
+def serve_http(served: Served, host: str = "127.0.0.1", port: int = 0) -> HttpDoor:
+    """Opens the HTTP door on this machine only; port 0 takes a free one. BadInput if that cannot be."""
+    if host not in LOOPBACK:
+        problem = f"{host!r} is not this machine itself; without encryption the door stays there (use an SSH tunnel)"
+        raise BadInput(problem=problem, host=host)
+    try:
+        listener = _listen(host, port)
+    except (OSError, OverflowError) as error:
+        raise BadInput(problem=f"cannot listen on {host}:{port} ({error})", host=host, port=port) from error
+    door = HttpDoor(served, listener, secrets.token_urlsafe(32), host)
+    door.start()
+    return door
 
 
-def _operation(route: Route) -> type[Operation]:
-    """Tells OpenAPI the parameters of a route, which the handler reads from the table and not from its signature."""
-    described = [_parameter(route, each.name) for each in route.parameters]
-
-    @dataclass
-    class Question(Operation):
-        def __post_init__(self) -> None:
-            self.parameters = [*described]
-
-    return Question
-
-
-def _parameter(route: Route, name: str) -> Parameter:
-    in_path = f"{{{name}}}" in route.template
-    schema = _schema(route.json_schema(name))
-    return Parameter(name=name, param_in="path" if in_path else "query", required=in_path, schema=schema)
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket that says it is TCP: only then are answers sent without waiting for acknowledgements."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener

@@ -138,10 +138,10 @@ class Server:
         self._settle_configuration()
         self.executor.open()
         self.dispatcher.resume()
-        self._dispatching = self.loops.start("dispatcher", self.dispatcher.run)
+        self._dispatching = self.loops.start("dispatcher", self.dispatcher.run, self.executor.wake)
         self._watching = self.loops.start("watchdog", self.watchdog.run)
-        self._scheduling = self.loops.start("scheduler", self.scheduler.run)
-        self.loops.start("views", lambda stop: self.views.run(stop, self._wake_views))
+        self._scheduling = self.loops.start("scheduler", self.scheduler.run, self.scheduler.wake)
+        self.loops.start("views", lambda stop: self.views.run(stop, self._wake_views), self._wake_views.set)
         self.loops.start("housekeeping", self._keep_house)
 
     def _settle_configuration(self) -> None:

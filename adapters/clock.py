@@ -40,9 +40,10 @@ class SystemIds:
         return f"{prefix}-{_base32(number | int.from_bytes(os.urandom(4)) >> 2)}"
 
 
+_PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
+_SHIFTS = range(90, -1, -10)
+
+
 def _base32(number: int) -> str:
-    digits = []
-    for _ in range(20):
-        digits.append(_ALPHABET[number & 31])
-        number >>= 5
-    return "".join(reversed(digits))
+    """The lowest 100 bits, two digits at a time."""
+    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])

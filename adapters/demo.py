@@ -154,12 +154,13 @@ class Demo:
                     self.say(f"{row.name}: {row.status}")
 
     def _table(self) -> Table:
-        table = Table(box=None, padding=(0, 2))
-        for column in ("job", "client", "priority", "status", "tasks", "", "waits for"):
+        table = Table(box=None, padding=(0, 1))
+        for column in ("job", "client", "priority", "status", "tasks", ""):
             table.add_column(column, no_wrap=True)
+        table.add_column("waits for", no_wrap=True, overflow="ellipsis")
         for row in self.farm.queue(everything=True):
             bar = "█" * (row.progress // 5) + "░" * (20 - row.progress // 5)
-            blocker = escape(row.blocker)[:40] if row.status in ("pending", "queued") else ""
+            blocker = escape(row.blocker) if row.status in ("pending", "queued") else ""
             tasks = f"{row.succeeded}/{row.tasks}"
             table.add_row(escape(row.name), row.client_id, row.priority, _status(row.status), tasks, bar, blocker)
         return table
@@ -281,8 +282,8 @@ def _job_summary(row: Any) -> dict[str, Any]:
 
 
 def _summary_table(summary: dict[str, Any]) -> Table:
-    table = Table(box=None, padding=(0, 2))
-    for column in ("job", "client", "status", "tasks", "attempts", "waited", "ran", "on time"):
+    table = Table(box=None, padding=(0, 1))
+    for column in ("job", "client", "status", "tasks", "tries", "waited", "ran", "on time"):
         table.add_column(column, no_wrap=True)
     for job in summary["jobs"]:
         on_time = {None: "", True: "yes", False: "no"}[job["on_time"]]

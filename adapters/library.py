@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.bootstrap import Ending, Server, open_server
+from adapters.executors.machine import LocalNode
 from adapters.importers.openjd import load_template
 from adapters.importers.submission import Extras, submission_of
 from application.app import Reply
@@ -39,7 +40,12 @@ class Milepost:
     @classmethod
     @contextmanager
     def open(
-        cls, data_dir: str | Path, *, nodes: int = 1, timing: Timing | None = None, ending: Ending = Ending.TERMINATE
+        cls,
+        data_dir: str | Path,
+        *,
+        nodes: int | Sequence[LocalNode] = 1,
+        timing: Timing | None = None,
+        ending: Ending = Ending.TERMINATE,
     ) -> Iterator["Milepost"]:
         """A farm in a data directory (made if it is new) with this machine as `nodes` nodes.
 

@@ -10,18 +10,21 @@ class Loops:
     """Named threads, each running `target(stop)` until `stop` is set."""
 
     def __init__(self) -> None:
-        self._groups: list[tuple[threading.Event, threading.Thread]] = []
+        self._loops: list[Loop] = []
         self.failed = threading.Event()
         """Set when a loop ended with an error."""
         self.error: BaseException | None = None
 
-    def start(self, name: str, target: Callable[[threading.Event], None]) -> "Loop":
-        """Starts one loop."""
+    def start(
+        self, name: str, target: Callable[[threading.Event], None], wake: Callable[[], None] | None = None
+    ) -> "Loop":
+        """Starts one loop; `wake` ends a wait of it early, so that it notices that it is to stop."""
         stop = threading.Event()
         thread = threading.Thread(target=self._guarded, args=(name, target, stop), name=name, daemon=True)
-        self._groups.append((stop, thread))
+        loop = Loop(stop, thread, wake)
+        self._loops.append(loop)
         thread.start()
-        return Loop(stop, thread)
+        return loop
 
     def _guarded(self, name: str, target: Callable[[threading.Event], None], stop: threading.Event) -> None:
         try:
@@ -34,20 +37,30 @@ class Loops:
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """Tells all loops to stop and waits for them."""
-        for stop, _ in self._groups:
-            stop.set()
-        for _, thread in self._groups:
-            if thread is not threading.current_thread():
-                thread.join(timeout_s)
+        for loop in self._loops:
+            loop.tell()
+        for loop in self._loops:
+            loop.join(timeout_s)
 
 
 class Loop:
     """One running loop."""
 
-    def __init__(self, stop: threading.Event, thread: threading.Thread) -> None:
-        self._stop, self._thread = stop, thread
+    def __init__(self, stop: threading.Event, thread: threading.Thread, wake: Callable[[], None] | None) -> None:
+        self._stop, self._thread, self._wake = stop, thread, wake
+
+    def tell(self) -> None:
+        """Tells the loop to stop."""
+        self._stop.set()
+        if self._wake is not None:
+            self._wake()
+
+    def join(self, timeout_s: float) -> None:
+        """Waits until it has."""
+        if self._thread is not threading.current_thread():
+            self._thread.join(timeout_s)
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """Tells the loop to stop and waits for it."""
-        self._stop.set()
-        self._thread.join(timeout_s)
+        self.tell()
+        self.join(timeout_s)

@@ -63,10 +63,10 @@ def parse_duration_ms(text: str) -> int:
     """Milliseconds of `90s`, `1h30m`, `1.5d`, `2 h 30 min`; BadInput for anything else, a bare number included."""
     if not text.isascii() or not _DURATION.fullmatch(text):
         raise BadInput(problem=f"{text.strip()[:60]!r} is not a duration such as 90s, 1h30m or 2d", text=text[:60])
-    total_ms = round(sum(float(count) * _UNIT_MS[unit] for count, unit in _PART.findall(text)))
+    total_ms = sum(float(count) * _UNIT_MS[unit] for count, unit in _PART.findall(text))
     if total_ms > LONGEST_MS:
         raise BadInput(problem=f"{text.strip()[:60]!r} is longer than a century", text=text[:60])
-    return total_ms
+    return round(total_ms)
 
 
 def iso_text(at_ms: int) -> str:

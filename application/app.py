@@ -8,7 +8,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from application import farms
 from application.commands import HANDLERS, RecordCheckpoint
@@ -34,7 +36,7 @@ class Reply(Value, frozen=True):
     """How many events it caused; 0 means that everything was so already."""
 
 
-class Request(NamedTuple):
+class Request(msgspec.Struct, frozen=True):
     """Commands that succeed or fail together."""
 
     commands: tuple[Command, ...]
@@ -191,19 +193,17 @@ class Application:
         stored = self.log.append(batch.events, unless=unless, snapshots=batch.snapshots, remembered=remembered)
         if stored != first:  # other processes wrote in between, but to no stream and of no topic that mattered here
             self.catch_up(stored - 1)
+            batch.events = [Recorded(at, *recorded[1:]) for at, recorded in enumerate(batch.events, stored)]
         if batch.events:
-            self._fold(batch, stored)
+            self._fold(batch)
         return stored
 
-    def _fold(self, batch: Batch, first: int) -> None:
-        apply, position = self.farm.apply, first
-        for recorded, state in zip(batch.events, batch.after, strict=True):
-            apply(position, recorded.stream, recorded.version, recorded.event, state)
-            position += 1
-        if self._listeners:
-            committed = [Recorded(first + at, *recorded[1:]) for at, recorded in enumerate(batch.events)]
-            for listener in self._listeners:
-                listener(committed)
+    def _fold(self, batch: Batch) -> None:
+        apply = self.farm.apply
+        for (position, stream, version, event, _), state in zip(batch.events, batch.after, strict=True):
+            apply(position, stream, version, event, state)
+        for listener in self._listeners:
+            listener(batch.events)
 
     def catch_up(self, upto: int | None = None) -> None:
         """Folds what another process has written."""
@@ -242,7 +242,7 @@ class _Ticket:
         self.outcome: Outcome | None = None
 
 
-class _Staged(NamedTuple):
+class _Staged(Value, frozen=True):
     """The span of a request's events within its batch."""
 
     start: int

@@ -10,7 +10,6 @@ from typing import Any, get_args
 from application.decider import JOB, WORKFLOW, Batch
 from domain import node
 from domain.dependency import (
-    Dependency,
     DependencyBypassed,
     DependencyEvent,
     DependencyReopened,
@@ -46,22 +45,15 @@ def follow(batch: Batch, start: int, meta: Meta) -> None:
 
 def _completed(batch: Batch, event: e.JobCompleted) -> Commands:
     for edge in batch.edges_from(event.job_id):
-        if _lives(batch, edge.successor_id):
-            yield SatisfyDependency(dependency_id=edge.dependency_id)
+        yield SatisfyDependency(dependency_id=edge.dependency_id)
     yield from _job_ended(batch, event.job_id)
 
 
 def _did_not_complete(batch: Batch, event: e.JobFailed | e.JobCancelled) -> Commands:
     why = "failed" if isinstance(event, e.JobFailed) else "cancelled"
     for edge in batch.edges_from(event.job_id):
-        if _lives(batch, edge.successor_id):
-            yield FailDependency(dependency_id=edge.dependency_id, why=why)
+        yield FailDependency(dependency_id=edge.dependency_id, why=why)
     yield from _job_ended(batch, event.job_id)
-
-
-def _lives(batch: Batch, job_id: JobId) -> bool:
-    known = batch.job(job_id)
-    return known is not None and known.ended is None
 
 
 def _unblocked(batch: Batch, event: DependencySatisfied | DependencyBypassed) -> Commands:
@@ -78,27 +70,19 @@ def may_be_queued(batch: Batch, job: Job) -> bool:
 
 
 def _reopened(batch: Batch, event: DependencyReopened) -> Commands:
-    if _lives(batch, event.successor_id):
-        yield c.UnqueueJob(job_id=event.successor_id, why=f"{event.predecessor_id} runs again")
+    yield c.UnqueueJob(job_id=event.successor_id, why=f"{event.predecessor_id} runs again")
 
 
 def _retried(batch: Batch, event: e.JobRetried) -> Commands:
+    """Its successors wait again; it waits itself, or is queued, as its own predecessors stand by now."""
     for edge in batch.edges_from(event.job_id):
-        if _lives(batch, edge.successor_id):
-            yield ReopenDependency(dependency_id=edge.dependency_id)
-    for edge in batch.edges_into(event.job_id):
-        yield _settled_anew(batch, edge)
+        yield ReopenDependency(dependency_id=edge.dependency_id)
+    blocking = [edge for edge in batch.edges_into(event.job_id) if edge.blocks]
+    if blocking:
+        yield c.UnqueueJob(job_id=event.job_id, why=f"it waits for {blocking[0].predecessor_id}")
+    elif may_be_queued(batch, event.job):
+        yield c.QueueJob(job_id=event.job_id)
     yield from _workflow_goes_on(batch, event.job)
-
-
-def _settled_anew(batch: Batch, edge: Dependency) -> Command:
-    """While a job had ended, nobody told its dependencies what became of its predecessors."""
-    predecessor = batch.job(edge.predecessor_id)
-    if predecessor is None or predecessor.ended is None:
-        return ReopenDependency(dependency_id=edge.dependency_id)
-    if predecessor.ended is JobStatus.COMPLETED:
-        return SatisfyDependency(dependency_id=edge.dependency_id)
-    return FailDependency(dependency_id=edge.dependency_id, why=str(predecessor.ended))
 
 
 def _queued(batch: Batch, event: e.JobQueued) -> Commands:

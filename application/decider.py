@@ -5,7 +5,7 @@ from the log; it never writes. A request that fails is rolled back inside its ba
 """
 
 from collections.abc import Callable
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, NamedTuple, get_args
 
 import msgspec
@@ -26,6 +26,7 @@ from domain.messages import (
     Meta,
     Recorded,
     StreamId,
+    Value,
     client_stream,
     node_stream,
 )
@@ -89,6 +90,10 @@ class Stream(NamedTuple):
 
 EMPTY = Stream(0, None)
 
+_recorded: Callable[[tuple[int, StreamId, int, Event, Meta]], Recorded] = partial(tuple.__new__, Recorded)
+_stream: Callable[[tuple[int, Any]], Stream] = partial(tuple.__new__, Stream)
+"""Made without the Python function behind a NamedTuple's name, because there is one for every event."""
+
 
 class Batch:
     """What one commit will write, decided but not stored."""
@@ -98,6 +103,7 @@ class Batch:
         self.now_ms = max(now_ms, farm.now_ms)
         """Time never falls along the log."""
         self.events: list[Recorded] = []
+        """At the positions they will have, unless another process writes first."""
         self.after: list[Any] = []
         """The state after each event, for the farm's fold."""
         self.streams: dict[StreamId, Stream] = {}
@@ -119,7 +125,7 @@ class Batch:
             return known
         state = _LIVE[aggregate.name](self.farm, stream)
         if state is not None:
-            return Stream(self.farm.versions[stream], state)
+            return _stream((self.farm.versions[stream], state))
         return load_stream(self.log, aggregate, stream)
 
     def job(self, job_id: JobId) -> Job | None:
@@ -140,15 +146,17 @@ class Batch:
 
     def edges_from(self, job_id: JobId) -> list[Dependency]:
         """The dependencies on a job, those declared here included."""
+        if not self.edges and job_id not in self.farm.outgoing:
+            return []
         return self._edges([e.dependency_id for e in self.farm.edges_from(job_id)], "predecessor_id", job_id)
 
     def edges_into(self, job_id: JobId) -> list[Dependency]:
         """The dependencies of a job, those declared here included."""
+        if not self.edges and job_id not in self.farm.incoming:
+            return []
         return self._edges([e.dependency_id for e in self.farm.edges_into(job_id)], "successor_id", job_id)
 
     def _edges(self, known: list[str], side: str, job_id: JobId) -> list[Dependency]:
-        if not known and not self.edges:
-            return []
         edges = [self.load(DEPENDENCY, edge_id).state for edge_id in [*known, *self.edges]]
         return [edge for edge in edges if getattr(edge, side) == job_id]
 
@@ -158,34 +166,36 @@ class Batch:
         """Decides a command on its one stream and stages the events; how many there were."""
         aggregate = ROUTES[type(command)]
         stream = aggregate.stream_of(command)
-        if self._trust_fresh and type(command) in FRESH and stream not in self.streams:
+        staged = self.streams.get(stream)
+        if staged is not None:
+            version, state = staged
+        elif self._trust_fresh and type(command) in FRESH:
             version, state = EMPTY
         else:
             version, state = self.load(aggregate, stream)
-        events = aggregate.decide(state, command, self.now_ms)
-        evolve = aggregate.evolve
-        for event in events:
+        decided = aggregate.decide(state, command, self.now_ms)
+        if not decided:
+            return 0
+        position, evolve = self.farm.position + len(self.events), aggregate.evolve
+        for event in decided:
             state = evolve(state, event)
-            version += 1
-            self.events.append(Recorded(0, stream, version, event, meta))
+            position, version = position + 1, version + 1
+            self.events.append(_recorded((position, stream, version, event, meta)))
             self.after.append(state)
             if version % SNAPSHOT_EVERY == 0:
                 self.snapshots.append(encode_snapshot(aggregate, stream, version, state))
-        if events:
-            self._stage(stream, Stream(version, state))
-        return len(events)
+        self._journal.append((stream, staged))
+        self.streams[stream] = _stream((version, state))
+        return len(decided)
 
     def record(self, stream: StreamId, event: Event, meta: Meta) -> None:
         """Stages an event of a stream that no aggregate decides (cycles, refusals, policies)."""
-        known = self.streams.get(stream)
-        version = (known.version if known else self.farm.versions.get(stream, 0)) + 1
-        self.events.append(Recorded(0, stream, version, event, meta))
+        staged = self.streams.get(stream)
+        version = (staged.version if staged else self.farm.versions.get(stream, 0)) + 1
+        self.events.append(Recorded(self.farm.position + len(self.events) + 1, stream, version, event, meta))
         self.after.append(None)
-        self._stage(stream, Stream(version, None))
-
-    def _stage(self, stream: StreamId, now: Stream) -> None:
-        self._journal.append((stream, self.streams.get(stream)))
-        self.streams[stream] = now
+        self._journal.append((stream, staged))
+        self.streams[stream] = Stream(version, None)
 
     # -- one request inside the batch ----------------------------------------------------------------------------
 
@@ -211,7 +221,7 @@ class Batch:
         return Unless(self.farm.position, tuple(sorted(self.guards))) if self.guards else None
 
 
-class Mark(NamedTuple):
+class Mark(Value, frozen=True):
     """How far a batch had come."""
 
     events: int

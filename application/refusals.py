@@ -6,6 +6,7 @@ from typing import NamedTuple
 from application.decider import Batch
 from domain import errors
 from domain.cycle import CommandRefused, refusal_stream
+from domain.job.commands import SubmitJob
 from domain.messages import Command, Meta
 
 BURST = 10
@@ -63,8 +64,11 @@ class _Bucket(NamedTuple):
 
 
 def _entity(command: Command) -> str:
+    """What the command is about, as far as it exists: of an edge that was not declared, its successor."""
+    if isinstance(command, SubmitJob):
+        return command.spec.job_id
     for name in ("job_id", "node_id", "client_id", "workflow_id", "dependency_id", "checkpoint_id", "successor_id"):
-        found = getattr(command, name, None)
+        found = getattr(command, name, None) if name in command.__struct_fields__ else None
         if found:
             return str(found)
     return ""

@@ -96,7 +96,7 @@ def _miss(index: NodeIndex, resource: str, amount: int, mask: int, sticky: NodeI
     number = index.numbers.get(sticky, -1)
     if number < 0 or not mask >> number & 1:
         number = index.most_free(mask, resource)
-    available = max(0, index.available(number, resource))  # a node that shrank may hold more than it has
+    available = index.available(number, resource)
     return Reason(ReasonCode.RESOURCES_SHORT, "", resource, amount, available, index.ids[number])
 
 

@@ -18,7 +18,7 @@ class Limits:
 
     @cached_property
     def _capacity(self) -> tuple[int, int]:
-        """Cores (in thousandths) and GPUs of the farm, of which limits are a share; asked for only if there are some."""
+        """Millicores and GPUs of the farm, of which limits are a share; summed up only if there are limits."""
         live = [node.capacity for node in self._farm.nodes.values() if not node.retired]
         return sum(capacity.millicores for capacity in live), sum(capacity.gpus for capacity in live)
 

@@ -15,8 +15,56 @@ from domain.node import Attributes, Node
 from domain.resources import RESOURCE_NAMES, AttributeNeed, Requirement, Resources, has_attributes
 
 MILLICORES, MEMORY, GPUS = "millicores", "memory_mib", "gpus"
+_USUAL = (MILLICORES, MEMORY, GPUS)
 _GPU_WEIGHT = 1 << 40
 """Larger than any number of millicores: buckets sort by free GPUs first, so that scarce nodes are kept for last."""
+
+
+class Gauge:
+    """One resource: for every amount that somebody asked for, the mask of the nodes with at least that much free."""
+
+    __slots__ = ("amounts", "masks", "places")
+
+    def __init__(self) -> None:
+        self.amounts: list[int] = []
+        """Ascending."""
+        self.masks: list[int] = []
+        """In the same order."""
+        self.places: dict[int, int] = {}
+        """Where in the two lists an amount stands."""
+
+    def fork(self) -> "Gauge":
+        """An independent copy; amounts and places are replaced as a whole when they change, so they can be shared."""
+        twin = Gauge()
+        twin.amounts, twin.places, twin.masks = self.amounts, self.places, self.masks.copy()
+        return twin
+
+    def move(self, before: int, after: int, bit: int) -> None:
+        """A node has `after` free instead of `before`: flips its bit in the masks of all amounts between."""
+        low, high = (before, after) if before < after else (after, before)
+        amounts = self.amounts
+        first = bisect_right(amounts, low)
+        last = bisect_right(amounts, high, first)
+        if first < last:
+            self.masks[first:last] = [mask ^ bit for mask in self.masks[first:last]]
+
+    def mask(self, amount: int) -> int | None:
+        """The nodes with at least this much free; None for an amount that was not learned."""
+        at = self.places.get(amount)
+        return None if at is None else self.masks[at]
+
+    def learn(self, amount: int, mask: int) -> None:
+        """Keeps the mask of one more amount from now on; with too many of them it forgets the others first."""
+        if len(self.amounts) == _MOST_AMOUNTS:
+            self.amounts, self.masks = [], []
+        at = bisect_left(self.amounts, amount)
+        self.amounts = [*self.amounts[:at], amount, *self.amounts[at:]]
+        self.masks.insert(at, mask)
+        self.places = {known: at for at, known in enumerate(self.amounts)}
+
+
+_MOST_AMOUNTS = 1_000
+"""A farm meets new amounts for years; those still in use are learned again when they are asked for."""
 
 
 class NodeIndex:
@@ -26,9 +74,8 @@ class NodeIndex:
         "_attribute_masks",
         "_buckets",
         "_capable",
+        "_gauges",
         "_keys",
-        "_levels",
-        "_masks",
         "attributes",
         "capacity",
         "free",
@@ -48,10 +95,8 @@ class NodeIndex:
         """Nodes that take work."""
         self.registered_mask = 0
         """Nodes that have not left the farm for good."""
-        self._levels: dict[str, list[int]] = {}
-        """For each resource, the amounts asked for, ascending."""
-        self._masks: dict[tuple[str, int], int] = {}
-        """(resource, amount) → nodes with at least that much free."""
+        self._gauges: dict[str, Gauge] = {resource: Gauge() for resource in _USUAL}
+        """By resource."""
         self._buckets: dict[int, int] = {}
         """Bucket key → nodes with exactly these GPUs and cores free."""
         self._keys: list[int] = []
@@ -59,14 +104,13 @@ class NodeIndex:
         self._capable: dict[Requirement, int] = {}
 
     def fork(self) -> "NodeIndex":
-        """A copy whose free amounts can change without touching this one. O(nodes + levels)."""
+        """A copy whose free amounts can change without touching this one. O(nodes + amounts asked for)."""
         twin = NodeIndex.__new__(NodeIndex)
         twin.ids, twin.numbers, twin.capacity = self.ids, self.numbers, self.capacity
         twin.attributes = self.attributes
         twin.open_mask, twin.registered_mask = self.open_mask, self.registered_mask
         twin.free = self.free.copy()
-        twin._levels = {resource: levels.copy() for resource, levels in self._levels.items()}
-        twin._masks = self._masks.copy()
+        twin._gauges = {resource: gauge.fork() for resource, gauge in self._gauges.items()}
         twin._buckets = self._buckets.copy()
         twin._keys = self._keys.copy()
         twin._attribute_masks, twin._capable = self._attribute_masks, self._capable  # true of both
@@ -116,36 +160,23 @@ class NodeIndex:
         self._set_free(number, self.free[number].plus(need, times))
 
     def _set_free(self, number: int, free: Resources) -> None:
-        bit, before = 1 << number, self.free[number]
+        bit, before, gauges = 1 << number, self.free[number], self._gauges
         self.free[number] = free
         if before.millicores != free.millicores or before.gpus != free.gpus:
-            self._bucket_remove(before.gpus * _GPU_WEIGHT + before.millicores, bit)
-            self._bucket_add(free.gpus * _GPU_WEIGHT + free.millicores, bit)
-            self._move(MILLICORES, before.millicores, free.millicores, bit)
-            self._move(GPUS, before.gpus, free.gpus, bit)
-        self._move(MEMORY, before.memory_mib, free.memory_mib, bit)
-        if before.storage_mib != free.storage_mib or before.network_mbps != free.network_mbps:
-            self._move("storage_mib", before.storage_mib, free.storage_mib, bit)
-            self._move("network_mbps", before.network_mbps, free.network_mbps, bit)
-        if before.named != free.named:
-            old, new = dict(before.named), dict(free.named)
-            for name in old.keys() | new.keys():
-                self._move(name, old.get(name, 0), new.get(name, 0), bit)
+            self._bucket_remove(_key(before), bit)
+            self._bucket_add(_key(free), bit)
+            gauges[MILLICORES].move(before.millicores, free.millicores, bit)
+            if before.gpus != free.gpus:
+                gauges[GPUS].move(before.gpus, free.gpus, bit)
+        if before.memory_mib != free.memory_mib:
+            gauges[MEMORY].move(before.memory_mib, free.memory_mib, bit)
+        if len(gauges) > len(_USUAL):
+            self._move_unusual(before, free, bit)
 
-    def _move(self, resource: str, before: int, after: int, bit: int) -> None:
-        """Flips a node's bit in the masks of all amounts between before and after."""
-        if before == after:
-            return
-        levels = self._levels.get(resource)
-        if not levels:
-            return
-        low, high = (before, after) if before < after else (after, before)
-        first = bisect_right(levels, low)
-        if first == len(levels) or levels[first] > high:
-            return
-        masks = self._masks
-        for level in levels[first : bisect_right(levels, high, first)]:
-            masks[resource, level] ^= bit
+    def _move_unusual(self, before: Resources, free: Resources, bit: int) -> None:
+        for resource, gauge in self._gauges.items():
+            if resource not in _USUAL:
+                gauge.move(_amount(before, resource), _amount(free, resource), bit)
 
     def _bucket_add(self, key: int, bit: int) -> None:
         mask = self._buckets.get(key)
@@ -165,16 +196,18 @@ class NodeIndex:
 
     def at_least(self, resource: str, amount: int) -> int:
         """Mask of the nodes with at least this much free."""
-        mask = self._masks.get((resource, amount))
-        return self._learn(resource, amount) if mask is None else mask
+        gauge = self._gauges.get(resource)
+        if gauge is None:
+            gauge = self._gauges[resource] = Gauge()
+        mask = gauge.mask(amount)
+        return self._learn(gauge, resource, amount) if mask is None else mask
 
-    def _learn(self, resource: str, amount: int) -> int:
+    def _learn(self, gauge: Gauge, resource: str, amount: int) -> int:
         mask = 0
         for number, free in enumerate(self.free):
             if _amount(free, resource) >= amount:
                 mask |= 1 << number
-        insort(self._levels.setdefault(resource, []), amount)
-        self._masks[resource, amount] = mask
+        gauge.learn(amount, mask)
         return mask
 
     def with_attributes(self, needs: tuple[AttributeNeed, ...]) -> int:
@@ -193,10 +226,11 @@ class NodeIndex:
         mask = self.open_mask
         if requirement.attributes:
             mask &= self.with_attributes(requirement.attributes)
-        masks = self._masks
-        for amount in _amounts(requirement.resources):
-            nodes = masks.get(amount)
-            mask &= self._learn(*amount) if nodes is None else nodes
+        gauges = self._gauges
+        for resource, amount in _amounts(requirement.resources):
+            gauge = gauges.get(resource)
+            nodes = None if gauge is None else gauge.mask(amount)
+            mask &= self.at_least(resource, amount) if nodes is None else nodes
         return mask
 
     def best_fit(self, mask: int, need: Resources) -> int:
@@ -228,7 +262,7 @@ class NodeIndex:
             nodes = self._one_of_each_bucket(mask)
         else:
             nodes = bits(self._top_level(mask, resource))
-        return min(nodes, key=lambda number: (-_amount(self.free[number], resource), number))
+        return min(nodes, key=lambda number: (-self.available(number, resource), number))
 
     def _one_of_each_bucket(self, mask: int) -> Iterator[int]:
         """The lowest node of a mask in every bucket: its fellows have the same cores and GPUs free."""
@@ -238,10 +272,12 @@ class NodeIndex:
                 yield (hit & -hit).bit_length() - 1
 
     def _top_level(self, mask: int, resource: str) -> int:
-        for level in reversed(self._levels.get(resource, [])):
-            high = mask & self._masks[resource, level]
-            if high:
-                return high
+        """Those of a mask that have the largest amount asked for that any of them has."""
+        gauge = self._gauges.get(resource)
+        if gauge is not None:
+            for nodes in reversed(gauge.masks):
+                if mask & nodes:
+                    return mask & nodes
         return mask
 
     def capable(self, requirement: Requirement) -> int:
@@ -256,8 +292,13 @@ class NodeIndex:
         return mask
 
     def available(self, number: int, resource: str) -> int:
-        """How much of a resource a node has free."""
-        return _amount(self.free[number], resource)
+        """How much of a resource a node has free: none, if it shrank below what it holds."""
+        return max(0, _amount(self.free[number], resource))
+
+
+def _key(free: Resources) -> int:
+    """The bucket of a node with so much free; one that shrank below what it holds has none free, not less than none."""
+    return max(0, free.gpus) * _GPU_WEIGHT + max(0, free.millicores)
 
 
 def bits(mask: int) -> Iterator[int]:
@@ -270,7 +311,7 @@ def bits(mask: int) -> Iterator[int]:
 
 @lru_cache(maxsize=65_536)
 def _amounts(resources: Resources) -> tuple[tuple[str, int], ...]:
-    """All amounts that are not zero, as the keys of masks."""
+    """All amounts that are not zero, by resource."""
     return tuple(resources.items())
 
 

@@ -4,10 +4,9 @@ It reads the farm, places tentatively on a fork of the node index, and never tou
 of segments; one that is blocked is dropped whole, so that the cost grows with shapes and starts, not with what waits.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from heapq import heapify, heappop, heapreplace
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import domain.policies.builtin  # noqa: F401  (registers the built-in policies)
 from domain import blockers, intervals
@@ -15,6 +14,7 @@ from domain.decisions import Blocked, Place, Plan, Reason, Segment
 from domain.farm import Farm
 from domain.job.values import Job, NodeSlots, Placement, PlacementReason
 from domain.limits import Limits
+from domain.messages import JobId
 from domain.policies import OrderKey, Policies
 from domain.queue import Place as QueuePlace
 from domain.resources import Requirement
@@ -63,10 +63,9 @@ class _Cycle:
         self.index = farm.index.fork()
         self.limits = Limits(farm)
         self.decisions: list[Place] = []
-        self.blocked: dict[Segment, tuple[Reason, ...]] = {}
         self.shapes: dict[Requirement, _Shape] = {}
-        self.returning: Counter[Segment] = Counter()
-        """Jobs that are not in the queue, because all their tasks come back from a back-off."""
+        self.lanes: dict[Segment, _Lane] = {}
+        self.blocked: list[_Lane] = []
 
     # -- the order of the queue ----------------------------------------------------------------------------------
 
@@ -75,53 +74,64 @@ class _Cycle:
         heap = self._heads()
         heapify(heap)
         while heap:
-            _, _, lane, job = heap[0]
+            _, _, _, lane, walk, job = heap[0]
             reasons = self._place(lane, job)
             if reasons is not None:
-                self.blocked[lane.segment] = reasons
+                self._block(lane, reasons)
                 heappop(heap)
                 if not self.backfill.goes_on_after(len(self.blocked)):
                     self._all_behind(job, heap)
                     return
                 continue
-            following = next(lane.walk, None)
+            lane.waiting -= 1
+            following = next(walk, None)
             if following is None:
                 heappop(heap)
             else:
-                heapreplace(heap, self._head(lane, following))
+                heapreplace(heap, self._head(lane, walk, following))
 
     def _heads(self) -> "list[_Head]":
         heads = []
         for segment, line in self.farm.queue.lines.items():
             walk = line.walk() if self.order.monotone else iter(self._sorted(line))
-            heads.append(self._head(self._lane(segment, walk), next(walk)))
+            heads.append(self._head(self._lane(segment, len(line)), walk, next(walk)))
         for job_id in sorted(self.farm.delayed):
             job = self.farm.jobs[job_id]
             if self.farm.delayed[job_id] <= self.now_ms and job.startable and job_id not in self.farm.queue:
-                segment, place = self.farm.queue.segment_of(job), (job.submitted_ms, job_id)
-                self.returning[segment] += 1
-                heads.append(self._head(self._lane(segment, iter(())), place))
+                lane = self._lane(self.farm.queue.segment_of(job), 1)
+                heads.append(self._head(lane, iter(()), (job.submitted_ms, job_id)))
         return heads
 
     def _sorted(self, line: Any) -> list[QueuePlace]:
         key, jobs = self.order.key, self.farm.jobs
         return sorted(line, key=lambda place: (key(jobs[place[1]], self.now_ms), place))
 
-    def _lane(self, segment: Segment, walk: Iterator[QueuePlace]) -> "_Lane":
-        shape = self.shapes.get(segment.requirement)
-        if shape is None:
-            shape = self.shapes[segment.requirement] = _Shape()
-        return _Lane(segment, shape, self.limits.concern(segment.client_id), walk)
+    def _lane(self, segment: Segment, waiting: int) -> "_Lane":
+        """The lane of a segment, with so many more jobs in it."""
+        lane = self.lanes.get(segment)
+        if lane is None:
+            shape = self.shapes.get(segment.requirement)
+            if shape is None:
+                shape = self.shapes[segment.requirement] = _Shape()
+            lane = self.lanes[segment] = _Lane(segment, shape, self.limits.concern(segment.client_id))
+        lane.waiting += waiting
+        return lane
 
-    def _head(self, lane: "_Lane", place: QueuePlace) -> "_Head":
+    def _head(self, lane: "_Lane", walk: Iterator[QueuePlace], place: QueuePlace) -> "_Head":
         job = self.farm.jobs[place[1]]
-        return self.order.key(job, self.now_ms), place, lane, job
+        return self.order.key(job, self.now_ms), *place, lane, walk, job
+
+    def _block(self, lane: "_Lane", reasons: tuple[Reason, ...]) -> None:
+        if lane.blocked is None:
+            self.blocked.append(lane)
+        lane.blocked = reasons
 
     def _all_behind(self, head: Job, heap: "list[_Head]") -> None:
         """In strict order everything else waits for the blocked head."""
         behind = (blockers.behind(head.spec.job_id),)
-        for _, _, lane, _ in heap:
-            self.blocked.setdefault(lane.segment, behind)
+        for _, _, _, lane, _, _ in heap:
+            if lane.blocked is None:
+                self._block(lane, behind)
 
     # -- one job -------------------------------------------------------------------------------------------------
 
@@ -197,11 +207,7 @@ class _Cycle:
 
     def passed_over(self) -> list[Blocked]:
         """The blocked segments with their reasons, by name."""
-        lines = self.farm.queue.lines
-        rows = [
-            Blocked(segment.name, reasons, len(lines.get(segment, ())) + self.returning[segment])
-            for segment, reasons in self.blocked.items()
-        ]
+        rows = [Blocked(lane.segment.name, lane.blocked or (), lane.waiting) for lane in self.blocked]
         rows.sort(key=lambda blocked: blocked.segment)
         return rows
 
@@ -218,18 +224,23 @@ class _Shape:
         self.blocked: tuple[Reason, ...] | None = None
 
 
-class _Lane(NamedTuple):
-    """A segment in the merge: its jobs still to come, and what holds for all of them."""
+class _Lane:
+    """A segment in the merge: what holds for all its jobs."""
 
-    segment: Segment
-    shape: _Shape
-    limited: bool
-    """Whether its client may not use all it can get."""
-    walk: Iterator[QueuePlace]
+    __slots__ = ("blocked", "limited", "segment", "shape", "waiting")
+
+    def __init__(self, segment: Segment, shape: _Shape, limited: bool) -> None:
+        self.segment, self.shape = segment, shape
+        self.limited = limited
+        """Whether its client may not use all it can get."""
+        self.waiting = 0
+        """Jobs of which this cycle has not placed every task."""
+        self.blocked: tuple[Reason, ...] | None = None
+        """Why it was passed over."""
 
 
-_Head: TypeAlias = tuple[OrderKey, QueuePlace, _Lane, Job]
-"""The next job of a lane; a place ends with the job id, so no two heads compare equal up to there."""
+_Head: TypeAlias = tuple[OrderKey, int, JobId, _Lane, Iterator[QueuePlace], Job]
+"""The next job of a lane: order key, submit time, id (no two heads compare equal up to there), and who follows."""
 
 _Chosen: TypeAlias = tuple[int, tuple[NodeSlots, ...], float]
 """How many tasks go to which nodes, and how well the first of these suits."""

@@ -7,14 +7,16 @@ farm pays one small transaction per wake-up, and a rebuild takes ten thousand ev
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from tempfile import TemporaryDirectory
 
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 from domain.catalog import TOPICS
 from domain.messages import Recorded, topic_of
 from projections import audit, nodes, queue, utilization
+from projections.compare import Comparer, Comparison
 from projections.projection import Fold, PositionBroken, Projection, ProjectionNotFound, UnknownTopic
-from projections.tables import METADATA, POSITIONS
+from projections.tables import METADATA, POSITIONS, open_views
 
 Read = Callable[[int, int], Sequence[Recorded]]
 """`read(after_position, limit)`: the next events of the log, in order, at most `limit` of them."""
@@ -86,7 +88,7 @@ class ProjectionRunner:
     def _look_again(self) -> None:
         """Another process may have folded meanwhile: what this one has in memory is then of no use."""
         with self.engine.connect() as connection:
-            stored = {row.name: row.position for row in connection.execute(select(POSITIONS))}
+            stored = _stand(connection)
         for name, at in self._positions.items():
             if stored[name] != at:
                 self._positions[name] = stored[name]
@@ -94,20 +96,26 @@ class ProjectionRunner:
 
     # -- folding -------------------------------------------------------------------------------------------------
 
-    def catch_up(self, upto: int | None = None, progress: Progress | None = None) -> int:
-        """Folds all events there are (or those up to a position) into every projection; returns where they stand."""
+    def catch_up(
+        self, upto: int | None = None, progress: Progress | None = None, names: Iterable[str] | None = None
+    ) -> int:
+        """Folds all events there are (or those up to a position) into all projections; how far the slowest has come.
+
+        Projections that stand at the same position share each reading of the log; those behind go first.
+        """
+        chosen = [projection.name for projection in self._chosen(names)]
         with self._folding:
             self._look_again()
             goal = self._log_position() if upto is None else upto
-            while (at := self.position()) < goal:
-                behind = [name for name, position in self._positions.items() if position == at]
-                ahead = [position for position in self._positions.values() if position > at]
+            while (at := min(self._positions[name] for name in chosen)) < goal:
+                behind = [name for name in chosen if self._positions[name] == at]
+                ahead = [self._positions[name] for name in chosen if self._positions[name] > at]
                 batch = self._read(at, min(BATCH, min(ahead, default=goal) - at, goal - at))
                 if not batch:
                     break
                 self.fold(batch, behind)
                 if progress is not None:
-                    progress(self.position(), goal)
+                    progress(batch[-1].position, goal)
             return self.position()
 
     def fold(self, batch: Sequence[Recorded], names: Iterable[str] | None = None) -> None:
@@ -115,7 +123,9 @@ class ProjectionRunner:
 
         PositionBroken if they are not the next ones for each of them, UnknownTopic if one does not know such an event.
         """
-        chosen = [self._projections[name] for name in (self._projections if names is None else names)]
+        chosen = self._chosen(names)
+        if not batch:
+            return
         with self._folding:
             try:
                 with self.engine.begin() as connection:
@@ -174,17 +184,47 @@ class ProjectionRunner:
 
     def rebuild(self, names: Iterable[str] | None = None, progress: Progress | None = None) -> int:
         """Drops the tables of some projections (all unless named), makes them anew and replays the log into them."""
+        chosen = self._chosen(names)
+        with self._folding:
+            with self.engine.begin() as connection:
+                for projection in chosen:
+                    self._make_anew(connection, projection)
+            return self.catch_up(progress=progress)
+
+    def compare(self, names: Iterable[str] | None = None, progress: Progress | None = None) -> Comparison:
+        """Rebuilds some projections (all unless named) in a scratch file and compares every row with what there is.
+
+        The farm can go on meanwhile: the rows are read as they stood at one moment. PositionBroken if the database
+        does not keep them so for a reader (any `open_views` engine does).
+        """
+        chosen = self._chosen(names)
+        with self.engine.connect() as found, TemporaryDirectory(prefix="milepost-") as scratch:
+            stand = _stand(found)
+            fresh = open_views(f"sqlite:///{scratch}/views.db")
+            try:
+                runner = ProjectionRunner(fresh, self._read, self._log_position, chosen)
+                for projection in chosen:
+                    upto = stand[projection.name]
+                    others = [other.name for other in chosen if stand[other.name] == upto]
+                    runner.catch_up(upto, progress, others)
+                with fresh.connect() as connection:
+                    comparer = Comparer(connection, found)
+                    for projection in chosen:
+                        comparer.compare(projection)
+            finally:
+                fresh.dispose()
+            for name, position in _stand(found).items():
+                if position != stand[name]:
+                    raise PositionBroken(projection=name, found=position, position=stand[name])
+        position = min(stand[projection.name] for projection in chosen)
+        return Comparison(position, comparer.rows, tuple(comparer.differences))
+
+    def _chosen(self, names: Iterable[str] | None) -> list[Projection]:
         chosen = list(self._projections if names is None else names)
         for name in chosen:
             if name not in self._projections:
                 raise ProjectionNotFound(projection=name, known=", ".join(self._projections))
-        with self._folding:
-            self._folds = {name: fold for name, fold in self._folds.items() if name not in chosen}
-            with self.engine.begin() as connection:
-                for name in chosen:
-                    self._make_anew(connection, self._projections[name])
-            self._positions |= dict.fromkeys(chosen, 0)
-            return self.catch_up(progress=progress)
+        return [self._projections[name] for name in chosen]
 
     # -- running -------------------------------------------------------------------------------------------------
 
@@ -211,6 +251,11 @@ class ProjectionRunner:
             if self._failure is not None:
                 raise self._failure
             return self.position() >= position
+
+
+def _stand(connection: Connection) -> dict[str, int]:
+    """The stored position of every projection."""
+    return {name: at for name, at, _ in connection.execute(select(POSITIONS))}
 
 
 def _must_know_all_topics(projection: Projection) -> None:

@@ -46,17 +46,26 @@ def index_contents(index: NodeIndex, levels: Iterable[Level] = ()) -> dict[str, 
 
 def levels_of(*indices: NodeIndex) -> set[Level]:
     """All amounts that any of these indices keeps a mask of."""
-    return {level for index in indices for level in index._masks}
+    return {level for index in indices for level in masks_of(index)}
+
+
+def masks_of(index: NodeIndex) -> dict[Level, int]:
+    """The masks that an index keeps, by resource and amount."""
+    gauges = index._gauges.items()
+    return {(name, amount): gauge.mask(amount) or 0 for name, gauge in gauges for amount in gauge.amounts}
 
 
 def check_index(index: NodeIndex) -> None:
     """Every mask and every bucket says what the free amounts say."""
-    for (resource, amount), mask in index._masks.items():
+    for (resource, amount), mask in masks_of(index).items():
         enough = [number for number, free in enumerate(index.free) if amount_of(free, resource) >= amount]
         assert mask == sum(1 << number for number in enough), (resource, amount)
-    for resource, amounts in index._levels.items():
-        assert amounts == sorted(amount for name, amount in index._masks if name == resource)
-    by_fit = sorted(range(len(index.ids)), key=lambda n: (index.free[n].gpus, index.free[n].millicores, n))
+    for gauge in index._gauges.values():
+        assert gauge.amounts == sorted(set(gauge.amounts))
+        assert gauge.places == {amount: at for at, amount in enumerate(gauge.amounts)}
+    by_fit = sorted(
+        range(len(index.ids)), key=lambda n: (index.available(n, "gpus"), index.available(n, "millicores"), n)
+    )
     assert list(index.by_best_fit((1 << len(index.ids)) - 1)) == by_fit
     assert sum(mask.bit_count() for mask in index._buckets.values()) == len(index.ids)
     assert index._keys == sorted(index._buckets)

@@ -1,7 +1,6 @@
 """The command line `milepost`: every command of `adapters.cli.catalog`, one error line, documented exit codes."""
 
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 
 import click
 
@@ -17,18 +16,12 @@ DESCRIPTION = """Milepost schedules jobs on a render farm or a simulation cluste
 """
 
 
-def own_version() -> str:
-    """The version that is installed."""
-    try:
-        return version("milepost")
-    except PackageNotFoundError:
-        return "unknown (not installed)"
-
-
 def print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     """Prints the version and leaves."""
     if value:
-        click.echo(f"milepost {own_version()}")
+        from adapters.queries.overview import version  # noqa: PLC0415 (slow to load, and hardly ever asked for)
+
+        click.echo(f"milepost {version()}")
         ctx.exit()
 
 

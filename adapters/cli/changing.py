@@ -7,7 +7,7 @@ import click
 
 from adapters.cli import exits
 from adapters.cli import values as v
-from adapters.cli.complete import complete_all_jobs, complete_jobs, complete_nodes
+from adapters.cli.complete import complete_all_jobs, complete_jobs, complete_nodes, complete_priority
 from adapters.cli.frame import Desk, place, verb
 from domain import errors
 from domain.dependency import BypassDependency, DependencyState
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from adapters.door import Door
 
 LIVE = ("pending", "queued", "running", "paused")
+PRIORITY_WORDS = tuple(str(each) for each in Priority)
 AGAIN = (JobStatus.FAILED, JobStatus.CANCELLED)
 BLOCKING = (DependencyState.PENDING, DependencyState.FAILED)
 why_option = click.option("--why", default="", help="Say why; it is kept in the log.")
@@ -114,10 +115,14 @@ def bypass(desk: Desk, jobs: tuple[str, ...], predecessors: tuple[str, ...], why
 
 
 @verb("prioritize", "milepost prioritize high job-01kx…", "milepost prioritize critical wf-01kx…")
-@click.argument("priority", type=v.PRIORITY)
-@live_jobs
-def prioritize(desk: Desk, priority: Priority, jobs: tuple[str, ...]) -> int:
+@click.argument("words", metavar="PRIORITY JOB|WORKFLOW...", nargs=-1, required=True, shell_complete=complete_priority)
+def prioritize(desk: Desk, words: tuple[str, ...]) -> int:
     """Give a job another priority: low, medium, high or critical."""
+    found = [at for at in (0, len(words) - 1) if words[at].lower() in PRIORITY_WORDS]
+    jobs = words[1:] if found[:1] == [0] else words[:-1]
+    if not found or not jobs:
+        raise click.UsageError(f"give a priority ({', '.join(PRIORITY_WORDS)}) and at least one job")
+    priority = v.priority(words[found[0]])
     return change_jobs(desk, jobs, lambda job_id: PrioritizeJob(job_id=job_id, priority=priority), f"now {priority}")
 
 
@@ -187,7 +192,7 @@ def each_of(
         for found, error in _ids(text, expand):
             results.append(_result(desk, door, found, error, make, said))
     desk.answer({"results": [{name: value for name, value in each.items() if name != "exit"} for each in results]})
-    return max(each["exit"] for each in results)
+    return max(int(each["exit"]) for each in results)
 
 
 def _ids(text: str, expand: Callable[[str], Sequence[str]]) -> list[tuple[str, errors.TaskSchedulerError | None]]:

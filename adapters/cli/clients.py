@@ -41,7 +41,7 @@ def list_clients(desk: Desk) -> None:
 def add(desk: Desk, client_id: str, name: str, **shares: Any) -> None:
     """Make a client known."""
     command = RegisterClient(client_id=client_id, name=name, shares=_shares({}, shares))
-    with desk.door(write=True) as door:
+    with desk.door(write=True, create=True) as door:
         reply = door.handle([command])
         answer = {"client_id": client_id, "changed": reply.events > 0, "position": reply.position}
         desk.answer(answer, lambda _: f"{client_id}  added" + ("" if reply.events else " (as before)"))

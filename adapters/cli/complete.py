@@ -9,6 +9,7 @@ from click.shell_completion import CompletionItem
 
 from adapters.cli.frame import default_data_dir
 from domain.errors import TaskSchedulerError
+from domain.job.values import Priority
 
 MANY = 200
 Rows = list[dict[str, Any]]
@@ -17,6 +18,18 @@ Rows = list[dict[str, Any]]
 def complete_jobs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Jobs that have not ended, by id, with their names."""
     return _items(_jobs(ctx, {}), incomplete)
+
+
+def complete_priority(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """A priority first, then jobs."""
+    if ctx.params.get(param.name or ""):
+        return complete_jobs(ctx, param, incomplete)
+    return _items([(str(each), "") for each in Priority], incomplete)
+
+
+def complete_template(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Files."""
+    return [CompletionItem(incomplete, type="file")]
 
 
 def complete_all_jobs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

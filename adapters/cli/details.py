@@ -60,7 +60,7 @@ def _fetch(door: "Door", kind: str, entity_id: str, at: str | None) -> Document:
 
 def _job_page(found: Document, now_ms: int) -> Page:
     job, spec = found["job"], found["spec"]
-    page: Page = [fields(_job_head(found, job, now_ms)), fields(_job_wish(job, spec, found["output_dir"]))]
+    page: Page = [fields(_job_head(found, job, now_ms) + _job_wish(job, spec, found["output_dir"]))]
     if job["reasons"]:
         page += [heading("Waits for"), *(f"  {plain(each['text'])}" for each in job["reasons"])]
     if found["dependencies"]:
@@ -85,7 +85,6 @@ def _job_head(found: Document, job: Document, now_ms: int) -> list[tuple[str, st
         ("job", job["job_id"]),
         ("name", job["name"]),
         ("status", styled(status_word(job))),
-        ("", ""),
         ("tasks", f"{bar(job['progress'])}  {', '.join(counts)}"),
         ("note", job["note"]),
         ("client", job["client_id"]),

@@ -84,9 +84,11 @@ def one_line(text: str) -> str:
 
 
 def _exit_code(error: errors.TaskSchedulerError) -> int:
-    if isinstance(error, errors.StoreError):
+    if isinstance(error, errors.StoreError) or error.code.startswith("http."):
         return UNAVAILABLE
-    return BAD_INPUT if isinstance(error, errors.Invalid | errors.NotFound) else REFUSED
+    if isinstance(error, errors.Invalid | errors.NotFound):
+        return BAD_INPUT
+    return BUG if error.code == "internal" else REFUSED
 
 
 def _usage_line(error: click.UsageError) -> str:

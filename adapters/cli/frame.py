@@ -13,12 +13,14 @@ import msgspec
 
 from adapters.cli import exits
 from adapters.clock import SystemClock
-from domain.errors import BadInput
+from domain.errors import BadInput, StoreNotFound
 
 if TYPE_CHECKING:
     from adapters.door import Door
 
 DATA_VARIABLE = "MILEPOST_DATA_DIR"
+LOG_FILE = "milepost.db"
+SETTINGS_FILE = "milepost.toml"
 
 
 class Desk:
@@ -30,10 +32,12 @@ class Desk:
         self.clock = SystemClock()
 
     @contextmanager
-    def door(self, *, write: bool = False) -> "Iterator[Door]":
-        """The farm: its server if one runs, else the store itself."""
-        from adapters.door import connect  # noqa: PLC0415
+    def door(self, *, write: bool = False, create: bool = False) -> "Iterator[Door]":
+        """The farm: its server if one runs, else the store itself; `create` makes one where there is nothing yet."""
+        from adapters.door import connect  # noqa: PLC0415 (costs more than all the rest; `--help` does without)
 
+        if write and not (create and is_vacant(self.data_dir)) and not (self.data_dir / LOG_FILE).exists():
+            raise StoreNotFound(path=str(self.data_dir))
         door = connect(self.data_dir, write)
         try:
             yield door
@@ -50,14 +54,14 @@ class Desk:
                 self.print(shown)
 
     def print(self, *shown: Any) -> None:
-        """Prints text or tables for people."""
+        """Prints text and tables for people."""
         for each in shown:
             if isinstance(each, str):
                 click.echo(each)
             else:
-                from adapters.cli.render import console  # noqa: PLC0415
+                from adapters.cli.render import put  # noqa: PLC0415 (tables are slow to load, and often not needed)
 
-                console().print(each)
+                put(each)
 
     def note(self, text: str) -> None:
         """Says something beside the answer, on standard error; not with `--json`."""
@@ -103,6 +107,11 @@ def data_option() -> click.Option:
 def json_option() -> click.Option:
     """How the answer is wanted."""
     return click.Option(["--json", "as_json"], is_flag=True, help="Print JSON instead of text.")
+
+
+def is_vacant(data_dir: Path) -> bool:
+    """Whether a store can be made there without mixing it with other things."""
+    return not data_dir.exists() or {each.name for each in data_dir.iterdir()} <= {SETTINGS_FILE}
 
 
 def default_data_dir() -> Path:

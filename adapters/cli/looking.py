@@ -16,6 +16,7 @@ from domain.job.values import JobStatus
 from projections.words import size_text
 
 WATCH_S = 1.0
+ORDERS = ("priority", "oldest", "newest", "deadline", "name", "ended")
 Document = dict[str, Any]
 Fetch = Callable[[], Document]
 Show = Callable[[Document], RenderableType]
@@ -36,6 +37,7 @@ watch_option = click.option("--watch", is_flag=True, help="Go on showing it as i
 @click.option("--client", shell_complete=complete_clients, help="Only jobs of this client.")
 @click.option("--workflow", metavar="WF", help="Only jobs of this workflow.")
 @click.option("--text", help="Only jobs with this in their name or id.")
+@click.option("--order", type=click.Choice(ORDERS), help="Default: priority, then age.")
 @click.option("--why", is_flag=True, help="Say what each waiting job waits for.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=200, show_default=True, help="At most so many.")
 @click.option("--offset", type=click.IntRange(0), default=0, help="Leave out so many first.")

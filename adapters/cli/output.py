@@ -2,6 +2,7 @@
 
 import codecs
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,17 +55,25 @@ def _follow(door: "Door", job_id: str, which: dict[str, Any]) -> None:
     """Prints what is there and then what comes, until the attempt that was meant has ended."""
     found = _first(door, job_id, which)
     click.echo(found["text"], nl=False)
-    attempt_id = found["attempt_id"]
+    path, at = Path(found["path"]), found["size_bytes"]
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    with Path(found["path"]).open("rb") as file:
-        file.seek(found["size_bytes"])
-        while True:
-            running = _is_running(door, job_id, attempt_id)
-            while chunk := file.read(CHUNK_BYTES):
-                click.echo(decoder.decode(chunk), nl=False)
-            if not running:
-                return
+    running = True
+    while running:
+        running = _is_running(door, job_id, found["attempt_id"])
+        for chunk in _news(path, at):
+            click.echo(decoder.decode(chunk), nl=False)
+            at += len(chunk)
+        if running:
             time.sleep(LOOK_S)
+
+
+def _news(path: Path, at: int) -> Iterator[bytes]:
+    """What stands in a file behind a position; nothing while there is no file."""
+    if path.exists():
+        with path.open("rb") as file:
+            file.seek(at)
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
 
 
 def _first(door: "Door", job_id: str, which: dict[str, Any]) -> Any:

@@ -10,7 +10,7 @@ from functools import cache
 from typing import NamedTuple
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -54,6 +54,18 @@ def console(stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else UNBOUNDED
     return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
+
+
+def put(shown: RenderableType) -> None:
+    """Prints a table or text; in files and pipes without blanks at the ends of lines."""
+    screen = console()
+    if screen.is_terminal:
+        screen.print(shown)
+        return
+    with screen.capture() as captured:
+        screen.print(shown)
+    for line in captured.get().splitlines():
+        print(line.rstrip())
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str | Cell]], width: int | None = None) -> Table:

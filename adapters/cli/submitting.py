@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapters.cli import values as v
-from adapters.cli.complete import complete_clients, complete_jobs
+from adapters.cli.complete import complete_clients, complete_jobs, complete_template
 from adapters.cli.frame import Desk, place, verb
 from adapters.cli.waiting import need_server, wait_for
 from adapters.clock import SystemIds
@@ -42,7 +42,13 @@ Options = dict[str, Any]
     "milepost submit --nodes 4 -- mpirun ./solver        (a gang of four nodes)",
     "milepost submit animation.yaml -p LastFrame=48 --client studio --deadline 18:00",
 )
-@click.argument("words", metavar="TEMPLATE | -- COMMAND [ARG]...", nargs=-1, type=click.UNPROCESSED)
+@click.argument(
+    "words",
+    metavar="TEMPLATE | -- COMMAND [ARG]...",
+    nargs=-1,
+    type=click.UNPROCESSED,
+    shell_complete=complete_template,
+)
 @click.option("--name", help="What people call it. Default: the command.")
 @click.option("--cpus", type=v.MILLICORES, metavar="N", help="Processors per slot, such as 2 or 0.5. Default: 1.")
 @click.option("--memory", type=v.SIZE, metavar="SIZE", help="Memory per slot, such as 4G; more is an error.")
@@ -98,7 +104,7 @@ def submit(desk: Desk, words: tuple[str, ...], template: Path | None, wait: bool
     if template is not None and words:
         raise click.UsageError("a template and a command at once")
     _refuse_misplaced(options, ONLY_TEMPLATES if source is None else (*ONLY_COMMANDS, "cwd", "env"), source)
-    with desk.door(write=True) as door:
+    with desk.door(write=True, create=True) as door:
         if wait:
             need_server(desk, door)
         options = resolved(door, options)

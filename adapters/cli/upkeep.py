@@ -4,7 +4,7 @@ import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import get_completion_class
@@ -15,6 +15,11 @@ from adapters.cli.frame import Desk, verb
 from adapters.cli.render import console
 from domain.errors import BadInput, ExtraMissing
 
+if TYPE_CHECKING:
+    from application.ports import Log
+    from projections.compare import Comparison
+
+DIFFERENCES_SHOWN = 10
 SHELLS = ("bash", "zsh", "fish")
 DEMO_NODES = 4
 
@@ -61,22 +66,52 @@ def demo(desk: Desk, nodes: int) -> int:
 @click.option("--check", is_flag=True, help="Only compare with fresh ones; exit code 1 if they differ.")
 def rebuild(desk: Desk, check: bool) -> int:
     """Drop the read models and make them anew from the log, which loses nothing."""
-    from adapters import rebuilding  # noqa: PLC0415 (slow to load, and needed here alone)
+    from adapters.store.sqlite import read_log  # noqa: PLC0415 (slow to load, as all of the store)
 
-    if not check:
-        position = rebuilding.rebuild(desk.data_dir)
-        desk.answer({"position": position}, lambda _: f"the read models are made anew, up to position {position}")
-        return exits.OK
-    position, differences = rebuilding.check(desk.data_dir)
-    answer = {"position": position, "same": not differences, "differences": differences}
-    desk.answer(answer, lambda _: _compared(position, differences))
-    return exits.FAILED if differences else exits.OK
+    log = read_log(desk.data_dir)
+    try:
+        if check:
+            return _check(desk, log)
+    finally:
+        log.close()
+    return _rebuild(desk)
 
 
-def _compared(position: int, differences: list[str]) -> str:
-    if not differences:
-        return f"the read models are what the log says, up to position {position}"
-    return "\n".join([*differences, "`milepost rebuild` makes them anew"])
+def _rebuild(desk: Desk) -> int:
+    from adapters.bootstrap import open_direct  # noqa: PLC0415 (as above)
+
+    direct = open_direct(desk.data_dir)
+    try:
+        position = direct.views.runner.rebuild()
+    finally:
+        direct.close()
+    desk.answer({"position": position}, lambda _: f"the read models are made anew, up to position {position}")
+    return exits.OK
+
+
+def _check(desk: Desk, log: "Log") -> int:
+    from adapters.views import VIEWS_FILE  # noqa: PLC0415 (as above)
+    from projections.runner import ProjectionRunner  # noqa: PLC0415 (as above)
+    from projections.tables import open_views  # noqa: PLC0415 (as above)
+
+    engine = open_views(f"sqlite:///{desk.data_dir / VIEWS_FILE}")
+    try:
+        found = ProjectionRunner(engine, log.read, log.position).compare()
+    finally:
+        engine.dispose()
+    desk.answer(found, lambda _: _compared(found))
+    return exits.FAILED if found.differences else exits.OK
+
+
+def _compared(found: "Comparison") -> str:
+    if not found.differences:
+        return f"all {found.rows} rows are what the log says, up to position {found.position}"
+    lines = [
+        f"{each.table} {each.key} has {each.found} where the log says {each.expected}"
+        for each in found.differences[:DIFFERENCES_SHOWN]
+    ]
+    more = len(found.differences) - len(lines)
+    return "\n".join([*lines, f"and {more} more"] if more else lines) + "\n`milepost rebuild` makes them anew"
 
 
 @click.command(

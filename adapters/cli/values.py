@@ -21,7 +21,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(?:i?B)?)?", re.IGNORECASE)
 _MIB = {"K": Decimal(1) / 1024, "M": Decimal(1), "G": Decimal(1024), "T": Decimal(1024 * 1024)}
 
 
-class Written(click.ParamType):
+class Written(click.ParamType[Any]):
     """A value that is read by a function; ValueError and BadInput say what is wrong with the text."""
 
     def __init__(self, name: str, read: Callable[[str], Any], words: tuple[str, ...] = ()) -> None:

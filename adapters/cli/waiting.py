@@ -191,4 +191,5 @@ def failure_text(attempt: Document) -> str:
         how = f"exit code {attempt['exit_code']}"
     elif attempt["signal"] is not None:
         how = f"{how}, signal {attempt['signal']}" if how != "signal" else f"signal {attempt['signal']}"
-    return f"{how} ({plain(attempt['message'])})" if attempt["message"] else how
+    message = plain(attempt["message"])
+    return f"{how} ({message})" if message not in ("", how) else how

@@ -25,6 +25,7 @@ from adapters.executors.processes import (
     send,
     stat_of,
 )
+from adapters.executors.timers import Timer
 from application.ports import AttemptExited, AttemptStarted, Launch
 from domain.job.values import FailureClass
 
@@ -68,6 +69,9 @@ class Attempt:
         self.is_over = False
         """Whether no process is left and nothing will be printed any more."""
         self.ending: Ending | None = None
+        """Why somebody here ends it."""
+        self.timers: list[Timer] = []
+        """What is to happen to it later, unless it ends before."""
         self._started_ms: int | None = None
         self._started_s = now_s
         self._suspended_since_s: float | None = None

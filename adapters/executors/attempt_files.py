@@ -1,10 +1,13 @@
 """The files of one attempt: the truth about it, whoever lives or dies.
 
 Making the folder is the claim: it succeeds once, and whoever makes it decides whether the attempt runs. The end is
-written once as well, before anybody hears of it; so the first end that was recorded is the end.
+written once as well, before anybody hears of it; so the first end that was recorded is the end. Only claim and end
+survive a power cut for certain; what else may be torn by one reads as if it were not there.
 """
 
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -23,6 +26,8 @@ class StartRecord(Value, frozen=True):
     """Which start of the machine that was."""
     at_ms: int
 
+
+T = TypeVar("T")
 
 _encoder = msgspec.json.Encoder()
 _launch = msgspec.json.Decoder(Launch)
@@ -72,13 +77,11 @@ class AttemptFiles:
 
     def read_start(self) -> StartRecord | None:
         """The first process, None if none was started."""
-        content = read_if_there(self._start)
-        return None if content is None else _start.decode(content)
+        return _read(self._start, _start)
 
     def read_launch(self) -> Launch | None:
         """What was to be run, None for an attempt that was taken in order not to run."""
-        content = read_if_there(self.launch)
-        return None if content is None else _launch.decode(content)
+        return _read(self.launch, _launch)
 
     def write_end(self, end: AttemptExited) -> bool:
         """Record the end durably; False, changing nothing, if one is recorded already."""
@@ -86,8 +89,7 @@ class AttemptFiles:
 
     def read_end(self) -> AttemptExited | None:
         """The recorded end, None if there is none yet."""
-        content = read_if_there(self._end)
-        return None if content is None else _exited.decode(content)
+        return _read(self._end, _exited)
 
     def replay(self) -> list[AttemptReport]:
         """All that was ever reported of this attempt, in order; of its progress only the last word."""
@@ -101,9 +103,18 @@ class AttemptFiles:
         return told
 
     def _read_reports(self) -> list[AttemptReport]:
-        # What follows the last line end was cut off by a crash and never reported.
-        lines = (read_if_there(self.reports) or b"").split(b"\n")[:-1]
-        return [_reports.decode(line) for line in lines]
+        reports = []
+        for line in (read_if_there(self.reports) or b"").split(b"\n"):
+            with suppress(msgspec.DecodeError):  # cut off by a crash, and never reported
+                reports.append(_reports.decode(line))
+        return reports
+
+
+def _read(path: Path, decoder: msgspec.json.Decoder[T]) -> T | None:
+    try:
+        return decoder.decode(read_if_there(path) or b"")
+    except msgspec.DecodeError:
+        return None
 
 
 def encode_line(report: AttemptReport) -> bytes:

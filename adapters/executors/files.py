@@ -1,4 +1,7 @@
-"""Files that appear whole or not at all, so that a crash between any two instructions leaves a readable directory."""
+"""Files that appear whole or not at all, so that a crash between any two instructions leaves a readable directory.
+
+The file system has to know hard links, and rename has to be atomic: any local one of Linux will do.
+"""
 
 import os
 import threading

@@ -28,6 +28,9 @@ from adapters.executors.timers import Timers
 from application.ports import AttemptCheckpoint, AttemptPartial, AttemptProgress, AttemptReport
 
 NOTICE_EVERY_S = 0.1
+MAX_PATHS = 256
+"""How many files can be announced in one round."""
+MAX_NOTES = 64
 PROGRESS_ON_FILE_EVERY_S = 5.0
 """Progress matters only until the next one; a run of weeks must not fill a disk with it."""
 
@@ -95,7 +98,7 @@ class Hearing:
 
     def note(self, kind: str, text: str) -> None:
         """Write a line of our own into the log, once for each kind of trouble."""
-        if kind not in self._noted:
+        if kind not in self._noted and len(self._noted) < MAX_NOTES:
             self._noted.add(kind)
             start = "" if self._at_line_start else "\n"
             self._keep(f"{start}milepost: {text}\n".encode())
@@ -109,7 +112,7 @@ class Hearing:
                 self._noted.add("output")
                 logger.warning("output of %s is being lost: %s", self._files.attempt_id, error)
             return
-        self._at_line_start = piece.endswith(b"\n")
+        self._at_line_start = piece.endswith(b"\n") if piece else self._at_line_start
 
     def _understand(self, said: Said) -> None:
         match said:
@@ -120,11 +123,18 @@ class Hearing:
             case SaidFail():
                 self.declared_failure = said.text
             case SaidPartial():
-                self._partials[said.path] = int(said.quality)
+                self._remember(self._partials, said.path, int(said.quality))
             case SaidCheckpoint():
-                self._checkpoints[said.path] = int(said.progress)
+                self._remember(self._checkpoints, said.path, int(said.progress))
             case Malformed():
                 self.note("malformed", f"ignored a malformed message: {said.problem}")
+
+    def _remember(self, notices: dict[str, int], path: str, percent: int) -> None:
+        notices.pop(path, None)
+        notices[path] = percent
+        if len(notices) > MAX_PATHS:
+            self.note("flood", f"announced more than {MAX_PATHS} files at once; the first ones are ignored")
+            del notices[next(iter(notices))]
 
     def _notice(self) -> None:
         """Report now, or soon when the last report was just now."""

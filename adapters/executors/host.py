@@ -78,9 +78,13 @@ class Host:
 
     def claim(self, launches: Sequence[Launch]) -> None:
         """Take these attempts, all with one write to the disk; those taken before are told again."""
-        fresh = [launch for launch in launches if self._claim(launch)]
-        if fresh:
-            sync_folder(self._layout.attempts)
+        before = len(self._claimed)
+        try:
+            for launch in launches:
+                self._claim(launch)
+        finally:
+            if len(self._claimed) > before:
+                sync_folder(self._layout.attempts)
 
     def start_next(self) -> None:
         """Start the process of the attempt that was claimed first."""
@@ -149,19 +153,18 @@ class Host:
     def _files(self, attempt_id: str) -> AttemptFiles:
         return AttemptFiles(self._layout.attempt(attempt_id))
 
-    def _claim(self, launch: Launch) -> bool:
+    def _claim(self, launch: Launch) -> None:
         if launch.attempt_id in self._claimed:
-            return False
+            return
         files = self._files(launch.attempt_id)
         marker = self._folder.live / files.attempt_id
         if not files.is_claimed():
             marker.touch()
             if files.claim(launch):
                 self._claimed[launch.attempt_id] = launch
-                return True
+                return
             marker.unlink()
         self._retell(files)
-        return False
 
     def _begin(self, launch: Launch, files: AttemptFiles) -> None:
         folders = (
@@ -208,7 +211,7 @@ class Host:
 
     def _end(self, attempt: Attempt, ending: Ending, grace_s: float) -> None:
         if attempt.end(ending, self._timers.now_s(), grace_s) and grace_s > 0:
-            self._timers.after(grace_s, partial(self._kill, attempt))
+            attempt.timers.append(self._timers.after(grace_s, partial(self._kill, attempt)))
 
     def _kill(self, attempt: Attempt) -> None:
         if attempt.exit is None:
@@ -220,7 +223,7 @@ class Host:
             return
         left_s = walltime_ms / 1000 - attempt.run_s(self._timers.now_s())
         if left_s > 0:
-            self._timers.after(left_s, partial(self._watch_walltime, attempt))
+            attempt.timers.append(self._timers.after(left_s, partial(self._watch_walltime, attempt)))
         else:
             over = Ending(FailureClass.WALLTIME, f"ran longer than its walltime of {walltime_ms} ms")
             self._end(attempt, over, attempt.launch.grace_ms / 1000)
@@ -290,6 +293,8 @@ class Host:
         """Record and report the end, unless processes are left or checkpoints are still being read."""
         attempt = self._live.get(attempt_id)
         if attempt is not None and attempt.is_over and not attempt.hearing.is_busy:
+            for timer in attempt.timers:
+                self._timers.cancel(timer)
             attempt.hearing.close()
             self._conclude(attempt.files, attempt.report(self._clock.now_ms()))
 

@@ -30,9 +30,11 @@ def own_identity(now_ms: int) -> Identity:
 
 
 def read_identity(lock: Path) -> Identity | None:
-    """Who holds the lock or held it last; None if nobody ever did."""
-    content = read_if_there(lock)
-    return msgspec.json.decode(content, type=Identity) if content else None
+    """Who holds the lock or held it last; None if nobody ever did, or died before anything could be started."""
+    try:
+        return msgspec.json.decode(read_if_there(lock) or b"", type=Identity)
+    except msgspec.DecodeError:
+        return None
 
 
 def living(identity: Identity) -> list[ProcessStat]:

@@ -35,6 +35,10 @@ class Layout:
         """The folder of an attempt; it exists from the moment the attempt was claimed."""
         return self.attempts / safe_name(attempt_id)
 
+    def known_nodes(self) -> list[NodeId]:
+        """The nodes that ever had a supervisor here."""
+        return sorted(entry.parent.name for entry in self.nodes.glob("[!.]*/lock"))
+
     def node(self, node_id: NodeId) -> "NodeFolder":
         """The folder of a node's supervisor."""
         return NodeFolder(self.nodes / safe_name(node_id))
@@ -68,7 +72,7 @@ class NodeFolder:
     def live_attempts(self) -> list[str]:
         """Ids of the attempts that were claimed here and have no recorded end."""
         try:
-            return sorted(entry.name for entry in self.live.iterdir())
+            return sorted(entry.name for entry in self.live.iterdir() if not entry.name.startswith("."))
         except FileNotFoundError:
             return []
 

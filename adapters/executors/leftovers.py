@@ -24,20 +24,18 @@ from domain.job.values import FailureClass
 from domain.messages import NodeId
 
 
-def settle_node(layout: Layout, node_id: NodeId, why: str, now_ms: int) -> list[AttemptExited]:
-    """End what is left on a node whose supervisor is dead; the attempts that ended before it died, as recorded."""
+def settle_node(layout: Layout, node_id: NodeId, why: str, now_ms: int) -> None:
+    """End what is left on a node whose supervisor is dead, and record its attempts as lost."""
     folder = layout.node(node_id)
     attempts = [AttemptFiles(layout.attempt(attempt_id)) for attempt_id in folder.live_attempts()]
-    ended_before = settle(attempts, why, now_ms)
+    settle(attempts, why, now_ms)
     for files in attempts:
         (folder.live / files.attempt_id).unlink(missing_ok=True)
-    return ended_before
 
 
-def settle(attempts: Iterable[AttemptFiles], why: str, now_ms: int) -> list[AttemptExited]:
-    """End all processes of these attempts, then record each as lost; the ends that were recorded before."""
+def settle(attempts: Iterable[AttemptFiles], why: str, now_ms: int) -> None:
+    """End all processes of these attempts, then record as lost each that has no recorded end."""
     claimed = [files for files in attempts if files.is_claimed()]
-    ended_before = [end for files in claimed if (end := files.read_end()) is not None]
     end_processes(claimed)
     for files in claimed:
         start = files.read_start()
@@ -50,7 +48,6 @@ def settle(attempts: Iterable[AttemptFiles], why: str, now_ms: int) -> list[Atte
                 ended_ms=now_ms,
             )
         )
-    return ended_before
 
 
 def end_processes(attempts: Iterable[AttemptFiles]) -> int:

@@ -24,7 +24,7 @@ from adapters.executors.identity import read_identity
 from adapters.executors.layout import Layout
 from adapters.executors.leftovers import settle, settle_node
 from adapters.executors.locks import FileLock, try_lock
-from adapters.executors.spawn import PROJECT
+from adapters.executors.spawn import python_path
 from adapters.executors.wire import (
     Acknowledged,
     AnyReply,
@@ -40,7 +40,7 @@ from adapters.executors.wire import (
     decode_reply,
     encode,
 )
-from application.ports import AnyReport, AttemptExited, AttemptReport, Launch, NodeGone, NodeUp
+from application.ports import AnyReport, AttemptExited, AttemptReport, AttemptStarted, Launch, NodeGone, NodeUp
 from domain.errors import NodeStateForbids
 from domain.job.values import FailureClass
 from domain.messages import NodeId, Value
@@ -99,6 +99,9 @@ class NodeLink:
         """Guards the fields below it."""
         self._state = LinkState.JOINING
         self._owed: dict[int, Order] = {}
+        """Orders that the supervisor has not acknowledged."""
+        self._running: set[str] = set()
+        """Attempts whose end was not reported yet, as far as this server knows."""
         self._last_number = 0
         self._socket: socket.socket | None = None
         self._unsent = bytearray()
@@ -107,12 +110,13 @@ class NodeLink:
         self._launch_problem = ""
         self._renew_at_s = 0.0
         self._closed, self._revived = threading.Event(), threading.Event()
-        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._bell = -1
         self._thread = threading.Thread(target=self._run, name=f"link to {node_id}", daemon=True)
 
     def open(self) -> None:
         """Begin; a report follows that the node is up or gone."""
         self._folder.create()
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         if self._up is None:
             self.order(Stop)
         self._thread.start()
@@ -138,6 +142,7 @@ class NodeLink:
             orders = [make(number) for number, make in enumerate(makes, self._last_number + 1)]
             self._last_number += len(orders)
             self._owed.update((order.number, order) for order in orders)
+            self._running.update(order.launch.attempt_id for order in orders if isinstance(order, Start))
             self._send(b"".join(map(encode, orders)))
             return True
 
@@ -164,7 +169,7 @@ class NodeLink:
 
         `unseen` says whether one died before this link was made: then none is started.
         """
-        started = self._was_up = False
+        tried = started = self._was_up = False
         while not self._closed.is_set() and self._state is not LinkState.SUPERSEDED:
             lock = try_lock(self._folder.lock)
             if lock is not None:
@@ -173,12 +178,11 @@ class NodeLink:
                     return Death(lock, why)
                 lock.release()
                 self._launch()
-                started = True
-            connection = self._connect()
-            if connection is None:
+            elif tried:
                 self._closed.wait(PROBE_EVERY_S)
-            else:
-                started = True
+            connection = self._connect()
+            tried, started = True, started or lock is not None or connection is not None
+            if connection is not None:
                 self._converse(connection)
         return None
 
@@ -214,34 +218,38 @@ class NodeLink:
         with death.lock:
             while not self._closed.is_set():
                 try:
-                    reports = self._settle(death.why)
+                    self._settle(death.why)
+                    return
                 except OSError as error:
                     logger.warning("%s cannot be settled yet: %s", self.node_id, error)
                     self._closed.wait(RETRY_S)
-                else:
-                    self._deliver([*reports, NodeGone(node_id=self.node_id, why=death.why)])
-                    return
 
-    def _settle(self, why: str) -> list[AnyReport]:
-        """What ended before the supervisor died, and what became of orders it did not acknowledge."""
-        reports: list[AnyReport] = [*settle_node(self._layout, self.node_id, why, SystemClock().now_ms())]
+    def _settle(self, why: str) -> None:
+        """Report what ended before the supervisor died, what became of the orders it left, and then the node's end."""
         with self._lock:
-            self._state = LinkState.GONE
-            self._unsent.clear()
-        for number, order in list(self._owed.items()):
-            reports += self._settle_order(order, why)
-            del self._owed[number]
-        return reports
+            known = sorted({*self._running, *self._folder.live_attempts()})
+        files = [AttemptFiles(self._layout.attempt(attempt_id)) for attempt_id in known]
+        ended = [each for each in files if each.read_end() is not None]
+        settle_node(self._layout, self.node_id, why, SystemClock().now_ms())
+        reports: list[AnyReport] = [report for each in ended for report in each.replay()]
+        while True:
+            with self._lock:
+                owed = list(self._owed.values())
+                if not owed:
+                    # In one step, or somebody could start the node again and then hear that it is gone.
+                    self._state = LinkState.GONE
+                    self._running.clear()
+                    self._deliver([*reports, NodeGone(node_id=self.node_id, why=why)])
+                    return
+            for order in owed:
+                reports += self._settle_order(order, why)
+            self._acknowledged(owed[-1].number)
 
     def _settle_order(self, order: Order, why: str) -> list[AttemptReport]:
         """What became of one order. A start that came to nothing is lost with the node and needs no report."""
-        if isinstance(order, Terminate):
-            return refuse(self._layout, order.launch, why)
         if isinstance(order, Start):
-            ended = AttemptFiles(self._layout.attempt(order.launch.attempt_id)).read_end()
-            told = refuse(self._layout, order.launch, why)
-            return [] if ended is None else told
-        return []
+            refuse(self._layout, order.launch, why)
+        return refuse(self._layout, order.launch, why) if isinstance(order, Terminate) else []
 
     # -- the connection --------------------------------------------------------------------------------------------
 
@@ -318,13 +326,25 @@ class NodeLink:
                 case Welcome():
                     reports += self._welcomed()
                 case Superseded():
-                    logger.error("%s listens to another server now", self.node_id)
-                    with self._lock:
-                        self._state = LinkState.SUPERSEDED
+                    self._superseded()
                 case _:
                     reports.append(reply)
         if reports:
+            self._note_running(reports)
             self._deliver(reports)
+
+    def _note_running(self, reports: list[AnyReport]) -> None:
+        with self._lock:
+            for report in reports:
+                if isinstance(report, AttemptStarted):
+                    self._running.add(report.attempt_id)
+                elif isinstance(report, AttemptExited):
+                    self._running.discard(report.attempt_id)
+
+    def _superseded(self) -> None:
+        logger.error("%s listens to another server now", self.node_id)
+        with self._lock:
+            self._state = LinkState.SUPERSEDED
 
     def _welcomed(self) -> list[AnyReport]:
         with self._lock:
@@ -364,6 +384,4 @@ def refuse(layout: Layout, launch: Launch, why: str) -> list[AttemptReport]:
 def _supervisor_environment() -> dict[str, str]:
     """The server's environment with this code on the path, and without marks of an attempt that the server runs in."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith("MILEPOST_ATTEMPT")}
-    known = variables.get("PYTHONPATH")
-    variables["PYTHONPATH"] = f"{PROJECT}{os.pathsep}{known}" if known else str(PROJECT)
-    return variables
+    return variables | python_path(variables)

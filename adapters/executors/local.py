@@ -63,9 +63,9 @@ class LocalExecutor:
             return
         self._is_open = True
         self._layout.create()
-        for folder in sorted(self._layout.nodes.iterdir()):
-            if folder.name not in self._links:
-                self._links[folder.name] = self._link(folder.name, None)
+        for node_id in self._layout.known_nodes():
+            if node_id not in self._links:
+                self._links[node_id] = self._link(node_id, None)
         for link in self._links.values():
             link.open()
 
@@ -108,10 +108,11 @@ class LocalExecutor:
             self._inbox.put([NodeGone(node_id=node_id, why="it is configured no longer")])
 
     def stop_node(self, node_id: NodeId) -> None:
-        """Ask what runs there to leave, each attempt with its own grace period, and end the supervisor."""
-        self._known(node_id)
-        if not self._order(node_id, Stop):
-            self._inbox.put([NodeGone(node_id=node_id, why="it was down already")])
+        """Ask what runs there to leave, each attempt with its own grace period, and end the supervisor.
+
+        A node that is gone was reported so, and is not again.
+        """
+        self._known(node_id).order(Stop)
 
     def close(self) -> None:
         """Hang up; supervisors and attempts stay as they are. The executor cannot be opened again."""

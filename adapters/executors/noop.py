@@ -121,6 +121,8 @@ class NoopExecutor:
     def stop_node(self, node_id: NodeId) -> None:
         """The node is gone, and so are its attempts."""
         self._node(node_id)
+        if node_id not in self._up:
+            return
         with self._lock:
             self._up.discard(node_id)
             now_ms = self._clock.now_ms()

@@ -87,8 +87,7 @@ def environment(launch: Launch, files: AttemptFiles, layout: Layout) -> dict[str
     variables |= launch.work.env
     variables["PATH"] = search_path(variables)
     if launch.work.runner != "command":
-        known = variables.get("PYTHONPATH")
-        variables["PYTHONPATH"] = f"{PROJECT}{os.pathsep}{known}" if known else str(PROJECT)
+        variables |= python_path(variables)
     return variables | contract_variables(launch, files, layout)
 
 
@@ -114,6 +113,14 @@ def contract_variables(launch: Launch, files: AttemptFiles, layout: Layout) -> d
     if launch.restore_from is not None:
         variables["MILEPOST_RESTORE_FROM"] = launch.restore_from
     return variables
+
+
+def python_path(variables: Mapping[str, str]) -> dict[str, str]:
+    """What lets a Python import this code that did not inherit how to; nothing if the code is installed."""
+    if PROJECT.name in ("site-packages", "dist-packages"):
+        return {}
+    known = variables.get("PYTHONPATH")
+    return {"PYTHONPATH": f"{PROJECT}{os.pathsep}{known}" if known else str(PROJECT)}
 
 
 def search_path(variables: Mapping[str, str]) -> str:

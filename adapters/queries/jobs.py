@@ -76,7 +76,7 @@ def _past_queue(
     farm = past.farm_at(sources.log, point)
     ended_too = which.all or not which.status.isdisjoint(ENDED)
     jobs = past.all_jobs(sources.log, point.position) if ended_too else farm.jobs
-    found = sorted((job for job in jobs.values() if _matches(job, which)), key=_ORDER[order])
+    found = _in_order([job for job in jobs.values() if _matches(job, which)], order)
     page = [job.spec.job_id for job in found[offset : offset + limit]]
     views = past.views_at(sources.log, page, point.position)
     rows = [_past_line(view, farm, jobs[view.job_id], point) for view in views]
@@ -97,17 +97,20 @@ def _matches(job: Job, which: JobFilter) -> bool:
     )
 
 
-def _age(job: Job) -> tuple[int, JobId]:
-    return (job.submitted_ms, job.spec.job_id)
+def _in_order(jobs: list[Job], order: JobOrder) -> list[Job]:
+    """As the read model lists them; what is alike stands in the order of submission, newest first where that says so."""
+    backwards = order in (JobOrder.NEWEST, JobOrder.ENDED)
+    by_age = sorted(jobs, key=lambda job: (job.submitted_ms, job.spec.job_id), reverse=backwards)
+    return sorted(by_age, key=_ORDER[order])
 
 
 _ORDER: dict[JobOrder, Callable[[Job], Any]] = {
-    JobOrder.PRIORITY: lambda job: (-PRIORITY_RANK[job.priority], _age(job)),
-    JobOrder.OLDEST: _age,
-    JobOrder.NEWEST: lambda job: (-job.submitted_ms, job.spec.job_id),
-    JobOrder.DEADLINE: lambda job: (job.deadline_ms is None, job.deadline_ms or 0, _age(job)),
-    JobOrder.NAME: lambda job: (job.spec.name, _age(job)),
-    JobOrder.ENDED: lambda job: (job.ended_ms is not None, -(job.ended_ms or 0), _age(job)),
+    JobOrder.PRIORITY: lambda job: -PRIORITY_RANK[job.priority],
+    JobOrder.OLDEST: lambda job: 0,
+    JobOrder.NEWEST: lambda job: 0,
+    JobOrder.DEADLINE: lambda job: (job.deadline_ms is None, job.deadline_ms or 0),
+    JobOrder.NAME: lambda job: job.spec.name,
+    JobOrder.ENDED: lambda job: (job.ended_ms is not None, -(job.ended_ms or 0)),
 }
 
 

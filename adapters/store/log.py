@@ -7,7 +7,7 @@ dataclass per event costs more than storing it.
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from adapters.store.mapper import decode, decode_event, encode
+from adapters.store.mapper import decode, decode_event, row_of
 from application.ports import Remembered, StateSnapshot, Unless
 from domain.messages import Event, Recorded, StreamId
 
@@ -90,8 +90,7 @@ class RecorderLog:
         remembered: Sequence[Remembered] = (),
     ) -> int:
         """See `application.ports.Log`."""
-        rows = [(stream, version, *encode(event, meta)) for _, stream, version, event, meta in events]
-        return self.recorder.append_rows(rows, unless, snapshots, remembered)
+        return self.recorder.append_rows(list(map(row_of, events)), unless, snapshots, remembered)
 
     def position(self) -> int:
         """The position of the last event."""

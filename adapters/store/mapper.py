@@ -10,8 +10,8 @@ import msgspec
 from eventsourcing.persistence import Mapper, Notification, StoredEvent, Transcoder
 
 from adapters.store.upcasts import UPCASTS, upcast
-from domain.catalog import AnyEvent
-from domain.messages import Event, Meta, Recorded, topic_of
+from domain.catalog import TOPICS, AnyEvent
+from domain.messages import Event, Meta, Recorded, StreamId
 
 
 class _Envelope(msgspec.Struct, frozen=True, gc=False):
@@ -28,16 +28,18 @@ class EventOnly(msgspec.Struct, frozen=True, gc=False):
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(_Envelope).decode
 _decode_event = msgspec.json.Decoder(EventOnly).decode
-_TOPICS: dict[type[Event], str] = {}
+_TOPICS: dict[type[Event], str] = {kind: topic for topic, kind in TOPICS.items()}
 
 
 def encode(event: Any, meta: Meta) -> tuple[str, bytes]:
     """Topic and stored state of an event."""
-    kind = type(event)
-    topic = _TOPICS.get(kind)
-    if topic is None:
-        topic = _TOPICS[kind] = topic_of(kind)
-    return topic, _encode(_Envelope(event, meta))
+    return _TOPICS[type(event)], _encode(_Envelope(event, meta))
+
+
+def row_of(recorded: Recorded) -> tuple[StreamId, int, str, bytes]:
+    """An event as the table holds it: stream, version, topic, state."""
+    _, stream, version, event, meta = recorded
+    return stream, version, _TOPICS[type(event)], _encode(_Envelope(event, meta))  # type: ignore[arg-type]
 
 
 def decode(topic: str, state: bytes) -> tuple[Event, Meta]:

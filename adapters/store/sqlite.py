@@ -10,10 +10,10 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
-from eventsourcing.persistence import PersistenceError, StoredEvent
+from eventsourcing.persistence import Mapper, PersistenceError, StoredEvent, Transcoder
 from eventsourcing.sqlite import (
     SQLiteApplicationRecorder,
     SQLiteConnection,
@@ -221,9 +221,20 @@ class SQLiteLogFactory(SQLiteFactory):
 
     def __init__(self, env: Any) -> None:
         super().__init__(env)
-        self.datastore.close()
-        id_type: Literal["uuid", "text"] = self.datastore.originator_id_type
-        self.datastore = DurableDatastore(str(self.env.get(self.SQLITE_DBNAME)), originator_id_type=id_type)
+        asked = self.datastore
+        asked.close()
+        self.datastore = DurableDatastore(
+            asked.pool.db_name,
+            lock_timeout=asked.pool.lock_timeout,
+            single_row_tracking=asked.single_row_tracking,
+            originator_id_type=asked.originator_id_type,
+        )
+
+    def mapper(
+        self, transcoder: Transcoder | None = None, mapper_class: type[Mapper[Any]] | None = None
+    ) -> Mapper[Any]:
+        """Ours, unless another class is asked for."""
+        return super().mapper(transcoder, mapper_class or StructMapper)
 
 
 class WriterLock:

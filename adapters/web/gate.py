@@ -8,6 +8,7 @@ description of the interface needs the token.
 import hmac
 
 import msgspec
+from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from adapters.web.refusals import HostRefused, Unauthorized, refusal_of, status_of
@@ -32,8 +33,8 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        if scope["type"] != "http":
-            return
+        if scope["type"] != ScopeType.HTTP:
+            return  # nothing else is served
         headers = dict(scope["headers"])
         refused = self._refused(str(scope["path"]), headers)
         if refused is None:

@@ -10,12 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import msgspec
 
-from adapters.web.refusals import MAX_BODY_BYTES, BodyTooLarge, FarmOnly
+from adapters.web.refusals import MAX_BODY_BYTES, BodyTooLarge
 from application.app import COMMANDS, Application
-from application.commands import RecordCheckpoint
-from domain import checkpoint, dependency, node, workflow
 from domain.errors import BadInput
-from domain.job import commands as c
 from domain.messages import Command
 
 if TYPE_CHECKING:
@@ -27,33 +24,6 @@ MAX_TIME_MS = 253_402_300_799_999
 """The last moment of the year 9999."""
 MAX_NUMBER = 1 << 53
 """Beyond it programs that read JSON disagree about the last digits."""
-
-FARM_ONLY: tuple[type[Command], ...] = (
-    c.QueueJob,
-    c.UnqueueJob,
-    c.PlaceTasks,
-    c.ReportStarted,
-    c.ReportEnded,
-    c.ReportProgress,
-    c.ReportPartial,
-    c.NoteCheckpoint,
-    c.LoseAttempts,
-    c.StopAttempts,
-    RecordCheckpoint,
-    checkpoint.TakeCheckpoint,
-    checkpoint.RestoreCheckpoint,
-    checkpoint.VerifyCheckpoint,
-    dependency.SatisfyDependency,
-    dependency.FailDependency,
-    dependency.ReopenDependency,
-    workflow.SubmitWorkflow,
-    workflow.EndWorkflow,
-    workflow.ReopenWorkflow,
-    node.SuspectNode,
-    node.LoseNode,
-    node.BringOnline,
-)
-"""What follows from facts rather than wishes: scheduler, dispatcher and watchdog give these commands, and nobody else."""
 
 _LARGE = re.compile(rb"\d{15}|\d[eE][+]?\d")
 """Only a body that has such digits needs a look at every number in it."""
@@ -73,7 +43,7 @@ _decode = msgspec.json.Decoder(Posted).decode
 
 
 def read_posted(body: bytes) -> Posted:
-    """The commands in a body; BadInput names the place that is wrong, FarmOnly a command that people cannot give."""
+    """The commands in a body; BadInput names the place that is wrong."""
     if len(body) > MAX_BODY_BYTES:
         raise BodyTooLarge(limit_mib=MAX_BODY_BYTES >> 20)
     try:
@@ -86,11 +56,8 @@ def read_posted(body: bytes) -> Posted:
         raise BadInput(problem=str(error), place="$") from None
     except RecursionError:
         raise BadInput(problem="its JSON is nested too deeply", place="$") from None
-    for at, command in enumerate(posted.commands):
-        if isinstance(command, FARM_ONLY):
-            raise FarmOnly(command=command.__struct_config__.tag)
-        if _LARGE.search(body):
-            _check_numbers(command, f"$.commands[{at}]")
+    if _LARGE.search(body):
+        _check_numbers(posted.commands, "$.commands")
     return posted
 
 

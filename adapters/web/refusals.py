@@ -1,17 +1,15 @@
 """Every error as HTTP tells it and back again: one table of statuses, one JSON shape, the same classes at both ends."""
 
-import http
-import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from eventsourcing.persistence import PersistenceError
-from litestar.exceptions import HTTPException
-from sqlalchemy.exc import SQLAlchemyError
 
 from domain import errors
 from domain.errors import TaskSchedulerError
+
+MAX_BODY_BYTES = 16 << 20
+"""The largest request."""
 
 
 class Unauthorized(TaskSchedulerError):
@@ -30,12 +28,6 @@ class BodyTooLarge(errors.Invalid):
     """the request is larger than {limit_mib} MiB; submit in several parts"""
 
     code = "http.body-too-large"
-
-
-class FarmOnly(errors.NotAllowed):
-    """{command!r} is a command that the farm gives itself; people cannot"""
-
-    code = "command.farm-only"
 
 
 class ServerGone(errors.StoreError):
@@ -63,9 +55,6 @@ STATUS: tuple[tuple[type[TaskSchedulerError], int], ...] = (
 )
 """The first class that fits decides: what the caller can do comes before what it is about."""
 
-OF_THE_STORE = (sqlite3.Error, PersistenceError, SQLAlchemyError)
-"""What the libraries under the store raise; a full disk, for example."""
-
 
 class Refusal(msgspec.Struct, frozen=True):
     """The body of every answer that is not a success."""
@@ -85,35 +74,13 @@ def refusal_of(error: TaskSchedulerError) -> Refusal:
     return Refusal(error.code, error.message, {name: _plain(value) for name, value in error.fields.items()})
 
 
-def as_domain_error(error: Exception) -> TaskSchedulerError:
-    """Any error as one of ours; what nobody foresaw becomes an InternalError that does not show its insides."""
-    if isinstance(error, TaskSchedulerError):
-        return error
-    if isinstance(error, OF_THE_STORE):
-        return errors.StoreError(f"the store failed: {error}")
-    return InternalError(problem=type(error).__name__)
-
-
-def answer_to(error: Exception) -> tuple[int, Refusal]:
-    """Status and body for whatever went wrong, the web framework's own errors included."""
-    if isinstance(error, HTTPException) and error.status_code < 500:
-        if error.status_code == 413:
-            return answer_to(BodyTooLarge(limit_mib=MAX_BODY_BYTES >> 20))
-        phrase = http.HTTPStatus(error.status_code).phrase.lower()
-        return error.status_code, Refusal(f"http.{phrase.replace(' ', '-')}", error.detail or phrase)
-    known = as_domain_error(error)
-    return status_of(known), refusal_of(known)
-
-
-MAX_BODY_BYTES = 16 << 20
-
-
 def error_of(refusal: Refusal) -> TaskSchedulerError:
     """The error that a refusal was made of, of the same class if its code is known here."""
     kind = _by_code().get(refusal.code)
+    fields = {name: value for name, value in refusal.fields.items() if name.isidentifier() and name != "message"}
     if kind is not None:
-        return kind(refusal.message, **refusal.fields)
-    unknown = TaskSchedulerError(refusal.message, **refusal.fields)
+        return kind(refusal.message, **fields)
+    unknown = TaskSchedulerError(refusal.message, **fields)
     unknown.code = refusal.code  # type: ignore[misc]  # this one instance speaks for a class of another release
     return unknown
 

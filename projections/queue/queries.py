@@ -47,10 +47,14 @@ def list_jobs(
     order: JobOrder = JobOrder.PRIORITY,
     limit: int = 100,
     offset: int = 0,
+    now_ms: int | None = None,
 ) -> list[JobView]:
-    """Jobs that match, with their blockers; live ones unless the filter says otherwise."""
+    """Jobs that match, with their blockers; live ones unless the filter says otherwise.
+
+    Start times and back-offs that lie before `now_ms` are no blockers; without it all of them are.
+    """
     query = _where(select(JOBS), which).order_by(*_ORDER[order]).limit(limit).offset(offset)
-    return _views(connection, connection.execute(query).all())
+    return _views(connection, connection.execute(query).all(), now_ms)
 
 
 def count_jobs(connection: Connection, which: JobFilter = LIVE_JOBS) -> int:
@@ -58,9 +62,9 @@ def count_jobs(connection: Connection, which: JobFilter = LIVE_JOBS) -> int:
     return int(connection.execute(_where(select(func.count()).select_from(JOBS), which)).scalar_one())
 
 
-def job(connection: Connection, job_id: JobId) -> JobView | None:
-    """One job; None if there is none by that id."""
-    views = _views(connection, connection.execute(select(JOBS).where(JOBS.c.job_id == job_id)).all())
+def job(connection: Connection, job_id: JobId, now_ms: int | None = None) -> JobView | None:
+    """One job; None if there is none by that id. `now_ms` as in `list_jobs`."""
+    views = _views(connection, connection.execute(select(JOBS).where(JOBS.c.job_id == job_id)).all(), now_ms)
     return views[0] if views else None
 
 
@@ -145,16 +149,16 @@ def _where(query: Select[Any], which: JobFilter) -> Select[Any]:
     return query.where(*conditions)
 
 
-def _views(connection: Connection, rows: Sequence[Any]) -> list[JobView]:
+def _views(connection: Connection, rows: Sequence[Any], now_ms: int | None) -> list[JobView]:
     """Job rows with the blockers that belong to them: three queries, however many rows."""
     waiting = [row for row in rows if row.ended_ms is None and (row.waiting or row.delayed)]
     recorded = _recorded(connection, {row.segment for row in waiting if _startable(row)})
     edges = _blocking_edges(connection, [row.job_id for row in waiting])
-    return [_job_view(row, _blockers(row, edges.get(row.job_id, []), recorded)) for row in rows]
+    return [_job_view(row, _blockers(row, edges.get(row.job_id, []), recorded, now_ms)) for row in rows]
 
 
 def _startable(row: Any) -> bool:
-    return bool(row.queued and not row.held and not row.paused and row.waiting)
+    return bool(row.queued and not row.held and not row.paused)
 
 
 def _recorded(connection: Connection, segments: set[str]) -> dict[str, tuple[Reason, ...]]:
@@ -179,7 +183,9 @@ def _blocking_edges(connection: Connection, job_ids: list[JobId]) -> dict[JobId,
     return found
 
 
-def _blockers(row: Any, edges: list[Reason], recorded: dict[str, tuple[Reason, ...]]) -> tuple[Reason, ...]:
+def _blockers(
+    row: Any, edges: list[Reason], recorded: dict[str, tuple[Reason, ...]], now_ms: int | None
+) -> tuple[Reason, ...]:
     """In the order of `domain.blockers.of_job`: what a person did, dependencies, times, then the cycle's reasons."""
     if row.ended_ms is not None or not (row.waiting or row.delayed):
         return ()
@@ -189,13 +195,19 @@ def _blockers(row: Any, edges: list[Reason], recorded: dict[str, tuple[Reason, .
     if row.paused:
         reasons.append(Reason(ReasonCode.PAUSED))
     reasons += edges
-    if not row.queued and not edges and row.not_before_ms is not None:
+    if not row.queued and row.not_before_ms is not None and _later(row.not_before_ms, now_ms):
         reasons.append(Reason(ReasonCode.START_TIME, until_ms=row.not_before_ms))
-    if row.back_off:
-        reasons.append(Reason(ReasonCode.BACK_OFF, until_ms=_decode_back_off(row.back_off)[0][0]))
-    if _startable(row):
+    delayed = _decode_back_off(row.back_off) if row.back_off else []
+    later = [until_ms for until_ms, _ in delayed if _later(until_ms, now_ms)]
+    if later:
+        reasons.append(Reason(ReasonCode.BACK_OFF, until_ms=later[0]))
+    if _startable(row) and (row.waiting or len(later) < len(delayed)):
         reasons += recorded.get(row.segment, ())
     return tuple(reasons)
+
+
+def _later(at_ms: int, now_ms: int | None) -> bool:
+    return now_ms is None or at_ms > now_ms
 
 
 def _job_view(row: Any, blockers: tuple[Reason, ...]) -> JobView:

@@ -9,7 +9,7 @@ from sqlalchemy import delete
 
 from domain.decisions import Blocked
 from domain.dependency import DependencyState
-from domain.job.values import PRIORITY_RANK
+from domain.job.values import PRIORITY_RANK, JobStatus
 from domain.messages import JobId, Recorded, WorkflowId
 from projections import tables as t
 from projections.projection import Fold
@@ -168,6 +168,13 @@ class QueueFold(Fold):
         self.keyframe = False
         """Whether all reasons recorded before are void."""
 
+    def load(self) -> None:
+        """Reads the counts by status, or begins them: all seven are there from the first event on."""
+        self.counts.load_all(self.connection)
+        for status in JobStatus:
+            if status.value not in self.counts.known:
+                self.counts.add(status.value, CountRow(status.value))
+
     def job(self, job_id: JobId) -> JobRow:
         """The row of a job, to be changed."""
         return self.jobs.get(job_id, self.connection)
@@ -214,8 +221,7 @@ class QueueFold(Fold):
                 workflow.count(before, -1)
 
     def _count_status(self, status: str, jobs: int) -> None:
-        row = self.counts.find(status, self.connection) or self.counts.add(status, CountRow(status))
-        row.jobs += jobs
+        self.counts.get(status, self.connection).jobs += jobs
 
     def _flush_reasons(self) -> None:
         if self.keyframe:

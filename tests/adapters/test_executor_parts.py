@@ -164,13 +164,30 @@ def test_timers_run_what_is_due_in_order_and_leave_the_rest() -> None:
     assert timers.wait_s() is None
     timers.after(2, lambda: ran.append("late"))
     timers.after(1, lambda: ran.append("first"))
-    timers.after(1, lambda: timers.after(0, lambda: ran.append("next time")))
+
+    def more() -> None:
+        timers.after(0, lambda: ran.append("next time"))
+
+    timers.after(1, more)
     assert timers.wait_s() == 1
     now[0] = 1.5
     timers.run_due()
     assert (ran, timers.wait_s()) == (["first"], 0)
     timers.run_due()
     assert (ran, timers.wait_s()) == (["first", "next time"], 0.5)
+
+
+def test_timers_that_were_cancelled_take_no_room() -> None:
+    ran: list[str] = []
+    timers = Timers(lambda: 0.0)
+    kept = timers.after(0, lambda: ran.append("kept"))
+    for _ in range(10_000):
+        timers.cancel(timers.after(1_000_000, lambda: ran.append("never")))
+    assert len(timers) == 1
+    assert len(timers._heap) < 200
+    timers.run_due()
+    timers.cancel(kept)
+    assert (ran, len(timers)) == (["kept"], 0)
 
 
 # -- files -------------------------------------------------------------------------------------------------------------
@@ -206,6 +223,15 @@ def test_a_replay_tells_everything_in_order_but_only_the_last_progress(tmp_path:
     files.reports.write_bytes(b"".join(lines) + b'{"report": "partial", "attempt_id": "job.0')
     started = AttemptStarted(attempt_id="job.0.1", at_ms=5, pid=7)
     assert files.replay() == [started, partial, progress[1]]
+
+
+def test_what_a_power_cut_tore_reads_as_if_it_were_not_there(tmp_path: Path) -> None:
+    files = AttemptFiles(tmp_path / "job.0.1")
+    files.claim(launch("job"))
+    files.launch.write_bytes(b"")
+    (files.folder / "start.json").write_bytes(b'{"pid": 7, "sta')
+    files.reports.write_bytes(bytes(4096) + b"\n")
+    assert (files.read_launch(), files.read_start(), files.replay()) == (None, None, [])
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "/etc", "a\0b", "x" * 300])

@@ -206,17 +206,31 @@ def test_a_node_that_died_in_silence_is_buried_and_stays_down_until_it_is_starte
     assert watch.end(fresh).failure is None
 
 
-def test_an_end_recorded_before_the_supervisor_died_counts(farm: LocalFarm) -> None:
-    server_killed_while_running(farm, "done", "sh", "-c", "sleep 0.05; exit 6")
-    attempt = launch("done", "sh", "-c", "sleep 0.05; exit 6")
+def test_an_end_recorded_before_the_supervisor_died_is_reported_before_the_node_is_gone(farm: LocalFarm) -> None:
+    watch = farm.up()
+    watch.executor.start([attempt := launch("unsaid", "sleep", "600")])
+    started = watch.started(attempt)
+    # As if the supervisor had died between recording the end and reporting it.
+    end = AttemptExited(attempt_id=attempt.attempt_id, exit_code=6, failure=FailureClass.EXIT, started_ms=started.at_ms)
+    os.kill(farm.identity().pid, signal.SIGSTOP)
+    AttemptFiles(Layout(farm.data_dir).attempt(attempt.attempt_id)).write_end(end)
+    kill_supervisor(farm)
+    watch.first(NodeGone)
+    assert watch.of(AttemptExited) == [end]
+    assert watch.seen.index(end) < watch.seen.index(watch.of(NodeGone)[0])
+
+
+def test_an_end_recorded_before_server_and_supervisor_died_counts(farm: LocalFarm) -> None:
+    script = "sleep 0.05; exit 6"
+    server_killed_while_running(farm, "done", "sh", "-c", script)
+    attempt = launch("done", "sh", "-c", script)
     eventually(lambda: AttemptFiles(Layout(farm.data_dir).attempt(attempt.attempt_id)).read_end())
     kill_node(farm.data_dir, "node-1")
     watch = farm.executor()
     watch.executor.start([attempt])
-    watch.first(NodeGone)
     assert watch.end(attempt).exit_code == 6
-    watch.until(lambda: bool(watch.of(NodeGone)))
-    assert watch.seen.index(watch.of(AttemptExited)[0]) < watch.seen.index(watch.of(NodeGone)[0])
+    assert watch.kinds(attempt) == ["started", "exited"]
+    watch.first(NodeGone)
 
 
 def test_killing_a_node_is_noticed_and_leaves_nothing(farm: LocalFarm) -> None:

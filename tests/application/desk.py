@@ -19,6 +19,7 @@ from domain.messages import Command, Event, JobId, Recorded, client_stream, node
 from domain.node import BringOnline, Node, RegisterNode
 from domain.workflow import Workflow
 from tests.builders import resources, spec
+from tests.contents import contents
 from tests.fakes import CountedIds, ManualClock
 
 ADA = "user:ada"
@@ -145,4 +146,4 @@ class Desk:
 
     def check(self) -> None:
         """The farm in use is the fold of the log."""
-        assert farms.load(self.log).snapshot() == self.app.farm.snapshot()
+        assert contents(self.app.farm) == contents(farms.load(self.log))

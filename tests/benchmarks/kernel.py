@@ -29,9 +29,11 @@ class Kernel:
         self.shapes = shapes
         self.levels = [sorted({shape[kind] for shape in shapes}) for kind in range(3)]
         self.masks = [
-            {level: sum(1 << n for n, has in enumerate(free) if has[kind] >= level) for level in self.levels[kind]}
+            [sum(1 << n for n, has in enumerate(free) if has[kind] >= level) for level in self.levels[kind]]
             for kind in range(3)
         ]
+        self.asked = [tuple(self.levels[kind].index(shape[kind]) for kind in range(3)) for shape in shapes]
+        """For each shape, where in the three lists its masks stand."""
         self.buckets: dict[int, int] = {}
         for number, (cores, _, gpus) in enumerate(free):
             key = gpus * _GPU + cores
@@ -42,21 +44,22 @@ class Kernel:
         """To place tentatively."""
         twin = Kernel.__new__(Kernel)
         twin.free, twin.shapes, twin.levels = self.free.copy(), self.shapes, self.levels
-        twin.masks = [masks.copy() for masks in self.masks]
+        twin.masks, twin.asked = [masks.copy() for masks in self.masks], self.asked
         twin.buckets, twin.keys = self.buckets.copy(), self.keys.copy()
         return twin
 
     def place(self, jobs: Sequence[int]) -> list[tuple[int, int]]:
         """(place in the queue, node) for every job that starts; `jobs` are shape numbers in queue order."""
-        shapes, keys, buckets = self.shapes, self.keys, self.buckets
+        shapes, asked, keys, buckets = self.shapes, self.asked, self.keys, self.buckets
         by_cores, by_memory, by_gpus = self.masks
         failed: set[int] = set()
         placed = []
-        for at, shape in enumerate(jobs):
+        for place, shape in enumerate(jobs):
             if shape in failed:
                 continue
             cores, memory, gpus = shapes[shape]
-            mask = by_cores[cores] & by_memory[memory] & by_gpus[gpus]
+            at_cores, at_memory, at_gpus = asked[shape]
+            mask = by_cores[at_cores] & by_memory[at_memory] & by_gpus[at_gpus]
             if not mask:
                 failed.add(shape)
                 continue
@@ -64,7 +67,7 @@ class Kernel:
             while not (hit := mask & buckets[keys[first]]):
                 first += 1
             number = (hit & -hit).bit_length() - 1
-            placed.append((at, number))
+            placed.append((place, number))
             self._take(number, cores, memory, gpus)
         return placed
 
@@ -75,8 +78,8 @@ class Kernel:
         for kind in range(3):
             if after[kind] != before[kind]:
                 levels, masks = self.levels[kind], self.masks[kind]
-                for level in levels[bisect_right(levels, after[kind]) : bisect_right(levels, before[kind])]:
-                    masks[level] ^= bit
+                first, last = bisect_right(levels, after[kind]), bisect_right(levels, before[kind])
+                masks[first:last] = [mask ^ bit for mask in masks[first:last]]
         old, new = before[2] * _GPU + before[0], after[2] * _GPU + after[0]
         buckets, keys = self.buckets, self.keys
         left = buckets[old] ^ bit

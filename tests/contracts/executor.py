@@ -113,6 +113,7 @@ class ExecutorContract:
             watch.first(NodeUp, node_id=node)
         yield watch
         for node in ("node-1", "node-2"):
+            watch.executor.start_node(node)
             watch.forget()
             watch.executor.stop_node(node)
             watch.first(NodeGone, node_id=node)
@@ -219,6 +220,15 @@ class ExecutorContract:
         watch.executor.start([attempt])
         assert watch.end(attempt).failure is FailureClass.LOST
         assert watch.kinds(attempt) == ["exited"]
+
+    def test_stopping_a_node_that_is_gone_changes_nothing(self, watch: Watch) -> None:
+        watch.executor.stop_node("node-1")
+        watch.first(NodeGone, node_id="node-1")
+        watch.executor.stop_node("node-1")
+        watch.forget()
+        watch.executor.start_node("node-1")
+        watch.first(NodeUp, node_id="node-1")
+        assert not watch.of(NodeGone)
 
     def test_a_node_started_again_takes_attempts(self, watch: Watch) -> None:
         watch.executor.stop_node("node-1")

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from adapters.door import connect
-
 from adapters.clock import SystemIds
+from adapters.door import connect
 from domain import errors
 from domain.job.commands import SubmitJob
 from domain.job.values import JobSpec, Work
@@ -22,6 +21,12 @@ from domain.resources import Requirement, Resources
 from tests.crash.serve import POINTS
 
 ROOT = Path(__file__).resolve().parents[2]
+TIMING = {
+    "MILEPOST_TIMING_LEASE_MS": "2000",
+    "MILEPOST_TIMING_SUSPECT_MS": "1500",
+    "MILEPOST_TIMING_RESPAWN_MS": "300",
+}
+"""Impatient, so that a test of many lives is short."""
 TASK = Path(__file__).with_name("task.py")
 
 
@@ -54,27 +59,27 @@ class Crashes:
 
     def start(self, crash: str | None = None) -> subprocess.Popen[bytes]:
         """A server process, with a crash point armed or without."""
-        env = os.environ | {"PYTHONPATH": str(ROOT), "MILEPOST_CRASH": crash or ""}
-        out = (self.data.parent / "serve.log").open("ab")
+        env = os.environ | TIMING | {"PYTHONPATH": str(ROOT), "MILEPOST_CRASH": crash or ""}
         self.lives.append(crash or "none")
-        return subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "tests.crash.serve",
-                "serve",
-                "--data",
-                str(self.data),
-                "--nodes",
-                str(self.nodes),
-                "--port",
-                "0",
-            ],
-            cwd=ROOT,
-            env=env,
-            stdout=out,
-            stderr=out,
-        )
+        with (self.data.parent / "serve.log").open("ab") as out:
+            return subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "tests.crash.serve",
+                    "serve",
+                    "--data",
+                    str(self.data),
+                    "--nodes",
+                    str(self.nodes),
+                    "--port",
+                    "0",
+                ],
+                cwd=ROOT,
+                env=env,
+                stdout=out,
+                stderr=out,
+            )
 
     def submit(self, jobs: int) -> None:
         """Submits jobs through whatever door there is; counts only those that were acknowledged."""

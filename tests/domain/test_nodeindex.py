@@ -12,6 +12,7 @@ from tests.contents import amount_of, check_index, index_contents, levels_of
 from tests.strategies import amounts, node_attributes, requirements
 
 capacities = st.lists(amounts, min_size=1, max_size=6)
+SHARES = (resources(1, memory_mib=1_024, licence=1), resources(0.5, gpus=1))
 steps = st.lists(
     st.one_of(
         st.tuples(st.sampled_from(("take", "give", "open", "close", "retire")), st.integers(0, 5)),
@@ -46,14 +47,18 @@ class Plain:
         self.nodes[number] = replace(self.nodes[number], **changes)
         self.index.put(self.nodes[number])
 
+    def take(self, number: int, share: Resources) -> None:
+        if self.free(number).fits(share):
+            self.taken[number].append(share)
+            self.index.allocate(number, share)
+
     def step(self, what: str, at: object, more: object = None) -> None:
         if what == "ask":
             self.index.fitting(at)
             return
         number = at % len(self.nodes)
-        if what == "take" and self.free(number).fits(share := resources(1, memory_mib=1_024, licence=1)):
-            self.taken[number].append(share)
-            self.index.allocate(number, share)
+        if what == "take":
+            self.take(number, SHARES[at % 2])
         elif what == "give" and self.taken[number]:
             self.index.release(number, self.taken[number].pop())
         elif what in ("open", "close"):
@@ -89,7 +94,7 @@ def test_it_answers_as_plain_loops_would_after_any_changes(sizes: list, changes:
     assert index.with_attributes(wanted.attributes) == mask(meets)
     assert index.fitting(wanted) == mask(fitting)
     assert index.capable(wanted) == mask([n for n in meets if nodes[n].capacity.fits(per_slot)])
-    order = sorted(fitting, key=lambda n: (index.free[n].gpus, index.free[n].millicores, n))
+    order = sorted(fitting, key=lambda n: (max(0, index.free[n].gpus), max(0, index.free[n].millicores), n))
     assert index.best_fit(mask(fitting), per_slot) == (order[0] if order else -1)
     assert list(index.by_best_fit(mask(fitting))) == order
 
@@ -99,7 +104,7 @@ def test_the_most_free_node_is_the_lowest_of_those_with_the_most(sizes: list, ch
     plain = Plain(sizes)
     for change in changes:
         plain.step(*change)
-    free = [amount_of(each, resource) for each in plain.index.free]
+    free = [max(0, amount_of(each, resource)) for each in plain.index.free]
     assert plain.index.most_free(mask(list(range(len(free)))), resource) == free.index(max(free))
 
 
@@ -137,6 +142,17 @@ def test_a_node_that_shrinks_below_what_it_holds_fits_nothing_until_enough_is_gi
     assert index.fitting(need(1)) == 0
     index.release(0, resources(1), 2)
     assert index.fitting(need(1)) == 1
+    check_index(index)
+
+
+def test_a_node_that_lost_a_gpu_in_use_still_takes_what_needs_none() -> None:
+    index = NodeIndex()
+    index.put(node("n1", 8, gpus=1))
+    index.allocate(0, resources(1, gpus=1))
+    index.put(node("n1", 8))
+    wanted = need(2)
+    assert index.free[0].gpus == -1
+    assert (index.fitting(wanted), index.best_fit(1, wanted.resources), index.available(0, "gpus")) == (1, 0, 0)
     check_index(index)
 
 

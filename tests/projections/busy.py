@@ -12,7 +12,8 @@ from domain.job import commands as c
 from domain.job.values import AttemptEnd, FailureClass, JobStatus, Placement, Priority
 from domain.resources import Requirement, Resources
 from domain.workflow import EndWorkflow, SubmitWorkflow
-from tests.projections.world import REASON, World
+from tests.builders import WHY
+from tests.projections.world import World
 
 SHAPES = [Requirement(Resources(cores * 1000, cores * 2048, gpus)) for cores in (1, 2, 4, 8) for gpus in (0, 0, 1)]
 CLIENTS = ("animation", "lighting", "research", "training")
@@ -81,7 +82,7 @@ class BusyFarm(World):
                 some = intervals.take(left, self.chance.randint(1, 4))
                 placements.append(Placement(some, ((f"node-{self.chance.randrange(200):04}", 1),)))
                 left = intervals.difference(left, some)
-            self.do(c.PlaceTasks(job_id=job_id, placements=tuple(placements), reason=REASON), actor="scheduler")
+            self.do(c.PlaceTasks(job_id=job_id, placements=tuple(placements), reason=WHY), actor="scheduler")
             numbers = range(first, self.job(job_id).next_attempt)
             self.now_ms += 1
             self.start(job_id, *numbers)
@@ -129,5 +130,3 @@ class BusyFarm(World):
             blocked.append(Blocked(segment, (short,), 12))
         event = CycleDecided(at_ms=self.now_ms, position=len(self.log), blocked=tuple(blocked))
         self.record(cycle_stream(self.now_ms), event)
-
-

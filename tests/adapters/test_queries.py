@@ -1,0 +1,518 @@
+"""Questions to the farm: the present and the past give the same answers, and explanations come from the log."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adapters.queries import Queries, past
+from adapters.queries.explain import explain
+from adapters.queries.lines import job_line, reason_answers
+from adapters.queries.past import Point
+from adapters.store.memory import MemoryLog
+from application import farms
+from domain import errors
+from domain.cycle import CycleDecided
+from domain.job import commands as c
+from domain.job.values import FailureClass, Job
+from domain.messages import Meta, Recorded
+from projections import queue
+from projections.queue import JobFilter
+from projections.runner import ProjectionRunner
+from projections.tables import open_views
+from tests.adapters.counter import ODD_NAME, Counter, a_day, as_json, beside, counter
+from tests.builders import NOW, SECOND, need
+from tests.history import History, histories
+
+JOBS = ("job-a1", "job-a2", "job-a3", "job-b", "job-c", "job-d", "job-e")
+
+
+@pytest.fixture
+def farm(tmp_path: Path) -> Iterator[Counter]:
+    with counter(tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def day(farm: Counter) -> Counter:
+    a_day(farm)
+    return farm
+
+
+# -- present and past ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ["priority", "oldest", "newest", "deadline", "name", "ended"])
+def test_the_queue_as_it_was_a_moment_ago_is_the_queue_as_it_is(day: Counter, order: str) -> None:
+    present = day.ask("/api/queue", all=True, order=order)
+    assert day.ask("/api/queue", all=True, order=order, at=f"@{day.position}") == present | {
+        "at_ms": day.app.farm.now_ms
+    }
+    assert {row["job_id"] for row in present["rows"]} == {*JOBS}
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {},
+        {"status": "running"},
+        {"status": "completed, cancelled"},
+        {"client": "show"},
+        {"workflow": "wf-1", "all": True},
+        {"text": "COMP"},
+        {"limit": 2, "offset": 1},
+        {"client": "nobody"},
+    ],
+)
+def test_filters_mean_the_same_now_and_then(day: Counter, filters: dict[str, Any]) -> None:
+    present, then = day.ask("/api/queue", **filters), day.ask("/api/queue", **filters, at="now")
+    assert (present["rows"], present["total"]) == (then["rows"], then["total"])
+
+
+@pytest.mark.parametrize("job_id", JOBS)
+def test_a_job_as_it_was_a_moment_ago_is_the_job_as_it_is(day: Counter, job_id: str) -> None:
+    present = day.ask(f"/api/jobs/{job_id}")
+    assert day.ask(f"/api/jobs/{job_id}", at=f"@{day.position}") == present | {"at_ms": day.app.farm.now_ms}
+
+
+def test_nodes_as_they_were_a_moment_ago_are_the_nodes_as_they_are(day: Counter) -> None:
+    assert day.ask("/api/nodes", at="now") == day.ask("/api/nodes")
+
+
+def test_other_eyes_see_the_same(tmp_path: Path) -> None:
+    with counter(tmp_path / "data", on_disk=True) as opened:
+        a_day(opened)
+        other = beside(opened)
+        for path in (
+            "/api/status",
+            "/api/queue",
+            "/api/nodes",
+            "/api/clients",
+            "/api/audit",
+            "/api/jobs/b",
+            "/api/explain/c",
+        ):
+            assert other.get(path) == opened.ask(path)
+        other.log.close()
+
+
+def test_the_past_is_what_the_read_models_showed_then(day: Counter) -> None:
+    for position in range(0, day.position + 1, 3):
+        rows = day.ask("/api/queue", all=True, order="oldest", at=f"@{position}")["rows"]
+        assert [without_reasons(row) for row in rows] == [without_reasons(row) for row in shown_at(day.log, position)]
+
+
+def shown_at(log: Any, position: int) -> list[dict[str, Any]]:
+    """All jobs in read models that know the log up to a position only."""
+    runner = ProjectionRunner(open_views("sqlite://"), log.read, log.position)
+    runner.catch_up(upto=position)
+    with runner.engine.begin() as connection:
+        views = queue.list_jobs(connection, JobFilter(all=True), queue.JobOrder.OLDEST)
+    runner.engine.dispose()
+    return [as_json(job_line(view, view.blockers)) for view in views]
+
+
+def without_reasons(row: dict[str, Any]) -> dict[str, Any]:
+    """Reasons of the past are judged by the farm and have their own test."""
+    return {name: value for name, value in row.items() if name not in ("reasons", "why")}
+
+
+@settings(max_examples=15)
+@given(histories(), st.integers(0, 10**6))
+def test_the_past_of_any_history_is_what_was_shown_and_what_the_farm_knew(history: History, number: int) -> None:
+    log = log_of(history)
+    position = number % (len(history.rows) + 1)
+    farm = farms.load(log, position)
+    point = Point(position, farm.now_ms)
+    shown = {row["job_id"]: row for row in shown_at(log, position)}
+    jobs = past.all_jobs(log, position)
+    assert shown.keys() == jobs.keys()
+    for view in past.views_at(log, jobs, position):
+        assert without_reasons(as_json(job_line(view, ()))) == without_reasons(shown[view.job_id])
+    for job_id, state in jobs.items():
+        told = explain(log, job_id, point)
+        live = state.ended is None and state.unplaced
+        assert told.reasons == (reason_answers(past.blockers_of(farm, farm.jobs[job_id], farm.now_ms)) if live else ())
+        assert [wait.to_ms for wait in told.waits].count(None) == (1 if live else 0)
+
+
+def log_of(history: History) -> MemoryLog:
+    log = MemoryLog()
+    log.append([Recorded(0, stream, version, event, Meta("x")) for _, stream, version, event in history.rows])
+    return log
+
+
+def test_a_position_that_was_not_reached_yet_is_refused(day: Counter) -> None:
+    with pytest.raises(errors.BadInput, match=f"the log ends at @{day.position}"):
+        day.ask("/api/queue", at="@100000")
+    assert day.ask("/api/queue", at="@0")["rows"] == []
+    assert day.ask("/api/queue", at="2001-01-01")["rows"] == []
+
+
+def test_a_job_cannot_be_seen_before_it_was_submitted(day: Counter) -> None:
+    for path in ("/api/jobs/job-e", "/api/explain/job-e"):
+        with pytest.raises(errors.JobNotFound):
+            day.ask(path, at="@3")
+
+
+# -- one job -----------------------------------------------------------------------------------------------------
+
+
+def test_everything_about_a_job(day: Counter) -> None:
+    found = day.ask("/api/jobs/job-b")
+    assert found["job"]["name"] == ODD_NAME
+    assert found["spec"]["retries"] == 1
+    assert found["spec"]["work"]["argv"] == ["true"]
+    assert found["spec"]["cwd" if "cwd" in found["spec"] else "deadline_ms"] is None, "defaults are named too"
+    assert found["task_sets"]["all"] == "1-6"
+    failed = [a for a in found["attempts"] if a["outcome"] == "failed"]
+    assert [(a["exit_code"], a["failure"], a["message"]) for a in failed] == [(3, "exit", "no licence")]
+    assert failed[0]["output_log"] == str(day.data_dir / "attempts" / failed[0]["attempt_id"] / "output.log")
+    assert [a["outcome"] for a in found["attempts"]].count("lost") > 0
+    (saved,) = found["checkpoints"]
+    assert (saved["state"], saved["newest"], saved["progress"], saved["size_bytes"]) == ("taken", True, 40, 1 << 20)
+    assert found["output_dir"] == str(day.data_dir / "jobs" / "job-b" / "output")
+
+
+def test_only_the_newest_attempts_are_listed(day: Counter) -> None:
+    every = day.ask("/api/jobs/job-b")["attempts"]
+    assert day.ask("/api/jobs/job-b", attempts=2)["attempts"] == every[-2:]
+    assert len(every) > 2
+
+
+def test_dependencies_of_a_job_are_shown_with_their_states(day: Counter) -> None:
+    edges = {
+        (edge["predecessor_id"], edge["successor_id"]): edge["state"]
+        for edge in day.ask("/api/jobs/job-a2")["dependencies"]
+    }
+    assert edges == {("job-a1", "job-a2"): "satisfied", ("job-a2", "job-a3"): "bypassed"}
+
+
+# -- explain -----------------------------------------------------------------------------------------------------
+
+
+def test_an_explanation_has_numbers_and_their_sentence(farm: Counter) -> None:
+    farm.nodes("n1", cores=4)
+    farm.submit("job-1", requirement=need(3))
+    farm.submit("job-2", requirement=need(2))
+    farm.cycle()
+    (reason,) = farm.ask("/api/explain/job-2")["reasons"]
+    text = "needs 2 cores; n1 comes closest with 1 core free"
+    assert reason == {
+        "code": "resources-short",
+        "needed": 2000,
+        "available": 1000,
+        "resource": "millicores",
+        "node_id": "n1",
+        "entity": "",
+        "until_ms": None,
+        "text": text,
+    }
+    assert text in farm.ask("/api/explain/job-2")["text"]
+    assert farm.ask("/api/queue", text="job-2")["rows"][0]["why"] == text
+
+
+def test_an_explanation_tells_the_waits_in_order_and_where_the_job_went(farm: Counter) -> None:
+    farm.nodes("n1", cores=4)
+    farm.submit("job-1", requirement=need(3))
+    farm.submit("job-2", requirement=need(2), after=("job-1",), held=True)
+    farm.cycle()
+    for step in (
+        lambda: farm.do(c.UnholdJob(job_id="job-2")),
+        lambda: farm.submit("job-3", requirement=need(3)),
+        lambda: (farm.finish("job-1"), farm.do(c.HoldJob(job_id="job-2"))),
+        farm.cycle,
+        lambda: (farm.do(c.UnholdJob(job_id="job-2")), farm.cycle()),
+        lambda: (farm.finish("job-3"), farm.cycle()),
+        lambda: farm.start("job-2"),
+    ):
+        farm.clock.advance(SECOND)
+        step()
+    told = farm.ask("/api/explain/job-2")
+    codes = [(w["from_ms"] - NOW, w["to_ms"] - NOW, [r["code"] for r in w["reasons"]]) for w in told["waits"]]
+    assert codes == [
+        (0, 1_000, ["held", "dependency"]),
+        (1_000, 3_000, ["dependency"]),
+        (3_000, 5_000, ["held"]),
+        (5_000, 6_000, ["resources-short"]),
+    ]
+    (placed,) = told["placements"]
+    assert (placed["nodes"], placed["policy"], placed["order"], placed["candidates"]) == (
+        [["n1", 1]], "best-fit", "priority", 1,
+    )  # fmt: skip
+    assert (told["started_ms"], told["waited_ms"], told["reasons"]) == (NOW + 7_000, 7_000, [])
+    assert "Task 0 went to n1" in told["text"]
+    assert "2 s from" in told["text"]
+
+
+def test_an_explanation_of_the_past_is_not_changed_by_what_came_later(day: Counter) -> None:
+    then = {
+        (job_id, position): day.ask(f"/api/explain/{job_id}", at=f"@{position}")
+        for job_id in ("job-a2", "job-b", "job-c")
+        for position in (day.log.stream(job_id)[0].position, day.log.stream(job_id)[-1].position, day.position)
+    }
+    day.do(c.CancelJob(job_id="job-b"), c.HoldJob(job_id="job-c"))
+    day.clock.advance(SECOND)
+    day.cycle()
+    for (job_id, position), told in then.items():
+        assert day.ask(f"/api/explain/{job_id}", at=f"@{position}") == told
+
+
+def test_a_reason_that_was_recorded_before_the_job_came_counts_for_it_too(farm: Counter) -> None:
+    """Its segment was blocked already, so no cycle wrote anything new when it joined."""
+    farm.nodes("n1", cores=4)
+    farm.submit("job-1", requirement=need(3))
+    farm.submit("job-2", requirement=need(2))
+    farm.cycle()
+    farm.clock.advance(86_400_000)  # into the next day, whose cycle stream has not begun
+    before = farm.position
+    farm.submit("job-3", requirement=need(2))
+    assert not [each for each in farm.recorded(before) if isinstance(each.event, CycleDecided)]
+    assert [reason["code"] for reason in farm.ask("/api/explain/job-3")["reasons"]] == ["resources-short"]
+
+
+def test_how_an_ended_job_is_explained(day: Counter) -> None:
+    assert "was cancelled" in day.ask("/api/explain/job-d")["text"]
+    assert "it never ran" in day.ask("/api/explain/job-d")["text"]
+    assert "(job-a1) completed at" in day.ask("/api/explain/job-a1")["text"]
+
+
+# -- the farm ----------------------------------------------------------------------------------------------------
+
+
+def test_the_status_counts(day: Counter) -> None:
+    found = day.ask("/api/status")
+    assert sum(found["jobs"].values()) == len(JOBS)
+    assert (found["jobs"]["completed"], found["jobs"]["cancelled"]) == (1, 1)
+    assert found["nodes"] == {"online": 1, "offline": 1, "maintenance": 0, "error": 0, "starting": 0, "stopping": 0}
+    assert (found["position"], found["lag"], found["server"]) == (day.position, 0, None)
+
+
+def test_nodes_say_how_full_they_are(day: Counter) -> None:
+    n1, n2 = day.ask("/api/nodes")["rows"]
+    assert (n1["node_id"], n1["draining"], n1["why"], n1["capacity"]["millicores"]) == ("n1", True, "new disks", 4000)
+    assert n1["used"]["millicores"] > 0
+    assert (n2["status"], n2["attempts"], n2["used"]["millicores"]) == ("offline", 0, 0)
+
+
+def test_clients_say_what_they_may_and_do_use(day: Counter) -> None:
+    rows = {row["client_id"]: row for row in day.ask("/api/clients")["rows"]}
+    assert rows.keys() == {"default", "guest", "show"}
+    assert (rows["show"]["limit_percent"], rows["show"]["live_jobs"]) == (50, 1)
+    assert rows["show"]["running_tasks"] == len(day.job("job-b").live)
+
+
+def test_workflows_are_sums_over_their_jobs(day: Counter) -> None:
+    (line,) = day.ask("/api/workflows")["rows"]
+    assert (line["workflow_id"], line["tasks"], line["jobs"]["completed"]) == ("wf-1", 3, 1)
+    found = day.ask("/api/workflows/wf-1")
+    assert [job["job_id"] for job in found["jobs"]] == ["job-a1", "job-a2", "job-a3"]
+    assert len(found["dependencies"]) == 2
+
+
+def test_utilization_is_that_of_the_span(day: Counter) -> None:
+    found = day.ask("/api/utilization")
+    assert 0 < found["percent"] <= 100
+    assert found["to_ms"] == day.clock.now_ms()
+    assert {client["client_id"] for client in found["clients"]} >= {"default", "show"}
+    early = day.ask("/api/utilization", since="-1h", until="-30m")
+    assert (early["percent"], early["core_s"]) == (0.0, 0.0)
+    with pytest.raises(errors.BadInput):
+        day.ask("/api/utilization", since="-30m", until="-1h")
+
+
+# -- what happened -----------------------------------------------------------------------------------------------
+
+
+def test_events_come_in_pages_as_they_are_stored(day: Counter) -> None:
+    seen: list[dict[str, Any]] = []
+    after: int | None = 0
+    while after is not None:
+        page = day.ask("/api/events", after=after, limit=7)
+        seen += page["rows"]
+        after = page["next_after"]
+    assert [row["position"] for row in seen] == list(range(1, day.position + 1))
+    assert all(row["sentence"] and row["event"]["topic"] == row["topic"] for row in seen)
+
+
+def test_events_can_be_narrowed_down(day: Counter) -> None:
+    assert {row["topic"] for row in day.ask("/api/events", topic="node.")["rows"]} >= {"node.lost", "node.drained"}
+    assert {row["stream"] for row in day.ask("/api/events", entity="job-b")["rows"]} == {"job-b"}
+    assert {row["stream"] for row in day.ask("/api/events", entity="n1")["rows"]} == {"node:n1"}
+    rows = day.ask("/api/events", since="-2500ms", until="-2s")["rows"]
+    assert {row["event"]["at_ms"] for row in rows} == {day.clock.now_ms() - 2_000}
+    with pytest.raises(errors.BadInput, match="no topic begins with"):
+        day.ask("/api/events", topic="dragons")
+
+
+def test_a_story_has_what_others_did_to_it(day: Counter) -> None:
+    told = day.ask("/api/story/n2")
+    topics = [row["topic"] for row in told["rows"]]
+    assert topics[0] == "node.registered"
+    assert {"job.tasks_placed", "node.lost", "job.tasks_lost"} <= set(topics)
+    assert (told["kind"], told["complete"]) == ("node", True)
+    assert day.ask("/api/story/n2", limit=2)["rows"] == told["rows"][-2:]
+    assert not day.ask("/api/story/n2", limit=2)["complete"]
+
+
+def test_the_audit_knows_who_and_what_was_refused(day: Counter) -> None:
+    (refused,) = day.ask("/api/audit", topic="command.refused")["rows"]
+    assert (refused["actor"], refused["outcome"], refused["level"]) == ("user:ada", "refused", "warning")
+    assert {row["level"] for row in day.ask("/api/audit", level="critical")["rows"]} == {"critical"}
+    assert {row["actor"] for row in day.ask("/api/audit", actor="scheduler")["rows"]} == {"scheduler"}
+    newest = day.ask("/api/audit", limit=3)["rows"]
+    older = day.ask("/api/audit", limit=3, before=newest[-1]["position"])["rows"]
+    assert [row["position"] for row in newest + older] == list(range(day.position, day.position - 6, -1))
+
+
+def test_the_output_of_an_attempt_is_found(day: Counter) -> None:
+    newest = day.ask("/api/jobs/job-b")["attempts"][-1]
+    file = Path(newest["output_log"])
+    assert day.ask("/api/logs/job-b")["text"] == ""
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"one\ntwo\n\xff\nthree\n")
+    found = day.ask("/api/logs/job-b")
+    assert (found["text"], found["attempt_id"], found["complete"]) == (
+        "one\ntwo\n�\nthree\n",
+        newest["attempt_id"],
+        True,
+    )
+    tail = day.ask("/api/logs/job-b", tail=1, attempt=newest["attempt"])
+    assert (tail["text"], tail["complete"], tail["size_bytes"]) == ("three\n", False, 16)
+    with pytest.raises(errors.NotFound, match="no attempt yet"):
+        day.ask("/api/logs/job-e")
+    with pytest.raises(errors.NotFound, match="no attempt 99"):
+        day.ask("/api/logs/job-b", attempt=99)
+
+
+# -- who is meant ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "meant"),
+    [
+        ("job", "job-b", ("job", "job-b")),
+        ("job", "b", ("job", "job-b")),
+        ("job", ODD_NAME, ("job", "job-b")),
+        ("job", "job-d", ("job", "job-d")),
+        ("any", "wf-1", ("workflow", "wf-1")),
+        ("any", "a film", ("workflow", "wf-1")),
+        ("node", "n2", ("node", "n2")),
+        ("client", "gu", ("client", "guest")),
+        ("any", "ckpt-job-b", ("checkpoint", None)),
+        ("any", "dep-job-a1:job-a2", ("dependency", "dep-job-a1:job-a2")),
+    ],
+)
+def test_a_beginning_or_a_name_is_enough(day: Counter, kind: str, text: str, meant: tuple[str, str | None]) -> None:
+    found = day.ask(f"/api/resolve/{kind}/{quote(text, safe='')}")
+    assert found["kind"] == meant[0]
+    assert found["id"] == (meant[1] or found["id"])
+
+
+def test_what_could_be_several_is_refused_with_the_candidates(day: Counter) -> None:
+    with pytest.raises(errors.AmbiguousId, match="job-a1, job-a2, job-a3"):
+        day.ask("/api/jobs/job-a")
+    day.submit("job-f", name="comp")
+    with pytest.raises(errors.AmbiguousId, match="job-c, job-f"):
+        day.ask("/api/resolve/job/comp")
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("/api/jobs/nothing", errors.JobNotFound),
+        ("/api/explain/nothing", errors.JobNotFound),
+        ("/api/logs/nothing", errors.JobNotFound),
+        ("/api/workflows/nothing", errors.WorkflowNotFound),
+        ("/api/story/nothing", errors.NotFound),
+        ("/api/resolve/node/nothing", errors.NodeNotFound),
+        ("/api/resolve/client/nothing", errors.ClientNotFound),
+        ("/api/resolve/checkpoint/nothing", errors.CheckpointNotFound),
+        ("/api/resolve/dependency/nothing", errors.DependencyNotFound),
+        ("/api/resolve/any/%2e%2e%2fetc", errors.NotFound),
+        ("/api/resolve/dragon/x", errors.BadInput),
+        ("/api/nowhere", errors.NotFound),
+        ("/api/jobs/", errors.NotFound),
+    ],
+)
+def test_what_is_not_there_is_said_to_be_missing(day: Counter, path: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        day.ask(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "parameters", "place"),
+    [
+        ("/api/queue", {"limit": "many"}, "limit"),
+        ("/api/queue", {"all": "perhaps"}, "all"),
+        ("/api/queue", {"status": "sleeping"}, "status"),
+        ("/api/queue", {"order": "random"}, "order"),
+        ("/api/queue", {"colour": "red"}, ""),
+        ("/api/queue", {"text": "x" * 1_001}, "text"),
+        ("/api/audit", {"level": "loud"}, "level"),
+        ("/api/logs/job-b", {"task": "first"}, "task"),
+        ("/api/wait/job-b", {"timeout_s": "long"}, "timeout_s"),
+    ],
+)
+def test_a_wrong_parameter_is_named(day: Counter, path: str, parameters: dict[str, str], place: str) -> None:
+    with pytest.raises(errors.BadInput) as refused:
+        day.ask(path, **parameters)
+    assert refused.value.fields["place"] == place
+
+
+# -- waiting -----------------------------------------------------------------------------------------------------
+
+
+def test_who_waits_for_what_has_ended_is_answered_at_once(day: Counter) -> None:
+    found = day.ask("/api/wait/job-a1", timeout_s=60)
+    assert (found["outcome"], found["status"], found["kind"]) == ("ended", "completed", "job")
+
+
+def test_who_waits_in_vain_is_told_what_it_waits_for(day: Counter) -> None:
+    found = day.ask("/api/wait/job-e", timeout_s=0)
+    assert (found["outcome"], found["why"]) == ("timeout", "waits for job-c to complete")
+
+
+def test_who_waits_for_what_can_never_go_on_is_told_so_at_once(farm: Counter) -> None:
+    farm.nodes("n1")
+    farm.submit("job-1")
+    farm.submit("job-2", after=("job-1",))
+    farm.submit("job-3", after=("job-2",))
+    farm.submit("job-4", after=("job-3",))
+    assert farm.ask("/api/wait/job-4", timeout_s=0)["outcome"] == "timeout"
+    farm.run("job-1", failure=FailureClass.EXIT)
+    found = farm.ask("/api/wait/job-4", timeout_s=60)
+    assert (found["outcome"], found["status"], found["ended_ms"]) == ("stuck", "pending", None)
+    assert "job-2" in found["why"]
+
+
+def test_a_workflow_is_waited_for_like_a_job(day: Counter) -> None:
+    assert day.ask("/api/wait/wf-1", timeout_s=0)["outcome"] == "timeout"
+    day.do(*(c.CancelJob(job_id=job_id) for job_id in ("job-a2", "job-a3")))
+    found = day.ask("/api/wait/wf-1", timeout_s=60)
+    assert (found["outcome"], found["status"], found["ended_ms"]) == ("ended", "cancelled", day.clock.now_ms())
+    with pytest.raises(errors.BadInput, match="only jobs and workflows end"):
+        day.ask("/api/wait/n1")
+
+
+def test_a_closed_counter_keeps_nobody_waiting(day: Counter) -> None:
+    day.queries.close()
+    assert day.ask("/api/wait/job-e", timeout_s=60)["outcome"] == "timeout"
+
+
+def test_a_long_chain_of_jobs_is_no_trouble(farm: Counter) -> None:
+    farm.submit("job-0000")
+    for number in range(1, 1_500):
+        farm.submit(f"job-{number:04}", after=(f"job-{number - 1:04}",))
+    assert farm.ask("/api/wait/job-1499", timeout_s=0)["outcome"] == "timeout"
+
+
+def test_every_question_takes_the_position_of_ones_own_writes(day: Counter) -> None:
+    assert isinstance(day.queries, Queries)
+    assert day.ask("/api/queue", position=day.position)["position"] == day.position
+    state: Job = day.job("job-b")
+    assert state.spec.job_id == "job-b"
