@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import uvicorn
 from litestar import Litestar, MediaType, Request, Response, get, post
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import RawBody
 from litestar.types import ASGIApp
 
 from adapters.clock import SystemClock
@@ -29,7 +30,7 @@ from adapters.web import describe, page
 from adapters.web.failures import answer_to
 from adapters.web.gate import LOOPBACK, Gate
 from adapters.web.posts import Replied, carry_out, read_posted
-from adapters.web.refusals import MAX_BODY_BYTES, Refusal
+from adapters.web.refusals import MAX_BODY_BYTES, TOO_LARGE, Refusal
 from adapters.web.serverfile import ServerFile, remove_server_file, write_server_file
 from application.app import Application
 from domain.errors import BadInput
@@ -41,6 +42,7 @@ WAITERS = 512
 LEAVE_TIME_S = 5
 """How long answers on their way may take when the door closes."""
 KEEP_ALIVE_S = 60
+LOOK_S = 0.1
 BACKLOG = 1_024
 
 _log = logging.getLogger("milepost.http")
@@ -121,8 +123,8 @@ def _once(request: AnyRequest) -> dict[str, str]:
 
 
 def _commands(app: Application) -> HTTPRouteHandler:
-    @post("/api/commands", sync_to_thread=True, status_code=200, responses=describe.REFUSALS)
-    def commands(body: bytes) -> Replied:
+    @post(describe.COMMANDS_PATH, sync_to_thread=True, status_code=200, responses=describe.REFUSALS)
+    def commands(body: RawBody) -> Replied:
         """Carry out commands in one transaction, all or none."""
         return carry_out(app, read_posted(body))
 
@@ -142,7 +144,8 @@ def _refuse(request: AnyRequest, error: Exception) -> Response[Refusal]:
     status, refusal = answer_to(error)
     if status >= 500:
         _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return Response(refusal, status_code=status, media_type=MediaType.JSON)
+    headers = {"Connection": "close"} if status == TOO_LARGE else {}  # what is still to come is not worth reading
+    return Response(refusal, status_code=status, media_type=MediaType.JSON, headers=headers)
 
 
 # -- serving -----------------------------------------------------------------------------------------------------
@@ -179,7 +182,9 @@ class HttpDoor:
     def start(self) -> None:
         """Opens the door and tells other processes where it is."""
         self._thread.start()
-        self._server.ready.wait()
+        while not self._server.ready.wait(LOOK_S):
+            if not self._thread.is_alive():
+                raise RuntimeError("the HTTP server ended while it was starting")
         content = ServerFile(
             pid=os.getpid(),
             url=self.url,
@@ -187,12 +192,19 @@ class HttpDoor:
             started_ms=SystemClock().now_ms(),
             version=version(),
         )
-        write_server_file(self._served.data_dir, content)
+        try:
+            write_server_file(self._served.data_dir, content)
+        except BaseException:
+            self._close()
+            raise
 
     def stop(self) -> None:
         """Closes the door: whoever waits is answered, what is being answered is finished, then all is let go."""
         remove_server_file(self._served.data_dir, self.token)
         self._served.queries.close()
+        self._close()
+
+    def _close(self) -> None:
         self._server.should_exit = True
         self._thread.join()
         self._waiters.shutdown()

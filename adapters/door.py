@@ -10,7 +10,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
@@ -25,8 +25,10 @@ TRIES = 3
 CONNECT_S = 5.0
 ANSWER_S = 60.0
 """Beyond what a question itself may take (`timeout_s`)."""
-DROPPED = (ConnectionError, http.client.HTTPException, EOFError)
+DROPPED = (OSError, http.client.HTTPException)
 """The connection is gone; whether the server had done its part is not known."""
+IN_A_PATH = "/%:@!$&'()*+,;=-._~"
+"""What may stand in the path of a URL as it is."""
 
 
 class Channel(Protocol):
@@ -142,7 +144,8 @@ class HttpChannel:
         """Asks until there is an answer; ServerGone if none comes."""
         query = urlencode({name: _text(value) for name, value in parameters.items()})
         patience_s = ANSWER_S + float(parameters.get("timeout_s", 0))
-        return msgspec.json.decode(self._exchange("GET", f"{path}?{query}" if query else path, None, patience_s))
+        target = quote(path, safe=IN_A_PATH) + (f"?{query}" if query else "")
+        return msgspec.json.decode(self._exchange("GET", target, None, patience_s))
 
     def post(self, body: bytes) -> Reply:
         """Sends commands until they are answered, always under the same id; ServerGone if no reply comes."""
@@ -158,6 +161,8 @@ class HttpChannel:
             except DROPPED as error:
                 problem = error
                 self.close()
+                if isinstance(error, TimeoutError):
+                    break  # it had its time; more of it would not help
         raise ServerGone(url=self._server.url, problem=str(problem) or type(problem).__name__)
 
     def _once(self, method: str, target: str, body: bytes | None, patience_s: float) -> bytes:

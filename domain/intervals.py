@@ -53,6 +53,7 @@ def parse(text: str) -> TaskSet:
     return _join(_merge(sorted(found)))
 
 
+@lru_cache(maxsize=4_096)
 def is_canonical(tasks: TaskSet) -> bool:
     """Whether this is a set that is not empty, in the form that all functions here take and give."""
     try:

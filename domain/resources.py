@@ -82,10 +82,12 @@ class Resources(Value, frozen=True):
 
     def is_negative(self) -> bool:
         """Whether any amount is below zero."""
-        return min(self.amounts()) < 0 or any(amount < 0 for _, amount in self.named)
+        return min(self.amounts()) < 0 or (bool(self.named) and min(amount for _, amount in self.named) < 0)
 
     def is_canonical(self) -> bool:
         """Whether named amounts are sorted, without zeros or repetitions, and under names of their own."""
+        if not self.named:
+            return True
         if any(not name or name in RESOURCE_NAMES for name, _ in self.named):
             return False
         return self.named == named_amounts(dict(self.named))

@@ -23,7 +23,7 @@ from domain.messages import Event, Recorded, client_stream, node_stream, topic_o
 from projections.projection import Fold, Handler, Projection
 from projections.rows import insert_rows
 from projections.story import event_sentence, failure_text
-from projections.tables import AUDIT, AUDIT_ENTITIES
+from projections.tables import ALARMS, AUDIT, AUDIT_ENTITIES, PEOPLE
 from projections.words import reason_text
 
 
@@ -102,9 +102,9 @@ def position_at(connection: Connection, at_ms: int) -> int:
 def _conditions(connection: Connection, which: AuditFilter) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     if which.actor:
-        found.append(AUDIT.c.actor == which.actor)
+        found += [AUDIT.c.actor == which.actor, *([PEOPLE] if which.actor.startswith("user:") else [])]
     if which.level.rank:
-        found.append(AUDIT.c.level >= which.level.rank)
+        found += [AUDIT.c.level >= which.level.rank, *([ALARMS] if which.level.rank >= LogLevel.WARNING.rank else [])]
     if which.since_ms is not None:
         found.append(AUDIT.c.position > position_at(connection, which.since_ms - 1))
     if which.until_ms is not None:

@@ -35,6 +35,12 @@ class PositionBroken(ProjectionError, errors.Conflict):
     code = "projection.position"
 
 
+class OtherLog(ProjectionError, errors.NotAllowed):
+    """projection {projection!r} stands at {found}, but the log ends at {end}: `milepost rebuild` makes it anew"""
+
+    code = "projection.other-log"
+
+
 class ProjectionNotFound(ProjectionError, errors.NotFound):
     """there is no projection {projection!r}; there are {known}"""
 

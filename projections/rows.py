@@ -69,13 +69,10 @@ class Rows(Generic[Key, AnyRow]):
     def get(self, key: Key, connection: Connection) -> AnyRow:
         """The row to change, for a row that the log has made before; RowMissing if it is not there all the same."""
         row = self.known.get(key)
-        if row is None:
+        if row is None or not row.is_changed:
             row = self.find(key, connection)
             if row is None:
                 raise RowMissing(table=self.table.name, key=key)
-        elif not row.is_changed:
-            row.is_changed = True
-            self.changed.append(row)
         return row
 
     def find(self, key: Key, connection: Connection) -> AnyRow | None:

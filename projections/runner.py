@@ -15,8 +15,8 @@ from domain.catalog import TOPICS
 from domain.messages import Recorded, topic_of
 from projections import audit, nodes, queue, utilization
 from projections.compare import Comparer, Comparison
-from projections.projection import Fold, PositionBroken, Projection, ProjectionNotFound, UnknownTopic
-from projections.tables import METADATA, POSITIONS, open_views
+from projections.projection import Fold, OtherLog, PositionBroken, Projection, ProjectionNotFound, UnknownTopic
+from projections.tables import METADATA, POSITIONS, WRITING, open_views
 
 Read = Callable[[int, int], Sequence[Recorded]]
 """`read(after_position, limit)`: the next events of the log, in order, at most `limit` of them."""
@@ -44,6 +44,7 @@ class ProjectionRunner:
         projections: Iterable[Projection] = PROJECTIONS,
     ) -> None:
         self.engine = engine
+        self._writer = engine.execution_options(**WRITING)
         self._projections = {projection.name: projection for projection in projections}
         self._read, self._log_position = read, position
         self._folds: dict[str, Fold] = {}
@@ -60,7 +61,7 @@ class ProjectionRunner:
 
     def _prepare(self) -> None:
         """Makes missing tables, and those anew whose shape this release has changed; reads the positions."""
-        with self.engine.begin() as connection:
+        with self._writer.begin() as connection:
             METADATA.create_all(connection, tables=[POSITIONS])
             known = {name: (at, shape) for name, at, shape in connection.execute(select(POSITIONS))}
             for name, projection in self._projections.items():
@@ -106,7 +107,7 @@ class ProjectionRunner:
         chosen = [projection.name for projection in self._chosen(names)]
         with self._folding:
             self._look_again()
-            goal = self._log_position() if upto is None else upto
+            goal = self._goal(upto)
             while (at := min(self._positions[name] for name in chosen)) < goal:
                 behind = [name for name in chosen if self._positions[name] == at]
                 ahead = [self._positions[name] for name in chosen if self._positions[name] > at]
@@ -118,6 +119,14 @@ class ProjectionRunner:
                     progress(batch[-1].position, goal)
             return self.position()
 
+    def _goal(self, upto: int | None) -> int:
+        """Where to go; OtherLog if some rows stand for events that the log does not have."""
+        end = self._log_position()
+        for name, position in self._positions.items():
+            if position > end:
+                raise OtherLog(projection=name, found=position, end=end)
+        return end if upto is None else min(upto, end)
+
     def fold(self, batch: Sequence[Recorded], names: Iterable[str] | None = None) -> None:
         """Folds the very next events into some projections (all unless named), in one transaction.
 
@@ -128,7 +137,7 @@ class ProjectionRunner:
             return
         with self._folding:
             try:
-                with self.engine.begin() as connection:
+                with self._writer.begin() as connection:
                     for projection in chosen:
                         self._fold_one(connection, projection, batch)
             except BaseException:
@@ -186,7 +195,7 @@ class ProjectionRunner:
         """Drops the tables of some projections (all unless named), makes them anew and replays the log into them."""
         chosen = self._chosen(names)
         with self._folding:
-            with self.engine.begin() as connection:
+            with self._writer.begin() as connection:
                 for projection in chosen:
                     self._make_anew(connection, projection)
             return self.catch_up(progress=progress)

@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Connection,
     Engine,
     Index,
@@ -18,14 +19,18 @@ from sqlalchemy import (
     StaticPool,
     Table,
     Text,
+    and_,
     create_engine,
     event,
+    literal_column,
     make_url,
 )
 
 METADATA = MetaData()
 FIXED = "fixed"
-_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=10000", "cache_size=-65536")
+WRITING = {"sqlite_begin": "IMMEDIATE"}
+"""Execution options of a transaction that will write: it waits its turn at the beginning, where waiting is possible."""
+_PRAGMAS = ("busy_timeout=30000", "journal_mode=WAL", "synchronous=NORMAL", "cache_size=-65536")
 
 _BIG = BigInteger().with_variant(Integer, "sqlite")
 """64 bits everywhere; only `INTEGER` makes SQLite use a key as its row number."""
@@ -49,6 +54,11 @@ def _null(name: str, kind: Any = _BIG) -> Column[Any]:
 
 def _table(name: str, *columns: Any) -> Table:
     return Table(name, METADATA, *columns)
+
+
+def _index(name: str, *columns: Any, where: ColumnElement[bool]) -> Index:
+    """An index over the rows of which something is true."""
+    return Index(name, *columns, sqlite_where=where, postgresql_where=where)
 
 
 def _clustered(name: str, *columns: Any) -> Table:
@@ -101,18 +111,8 @@ JOBS = _table(
     _col("why", Text),
 )
 Index("jobs_of_client", JOBS.c.client_id, JOBS.c.number)
-Index(
-    "jobs_of_workflow",
-    JOBS.c.workflow_id,
-    sqlite_where=JOBS.c.workflow_id.is_not(None),
-    postgresql_where=JOBS.c.workflow_id.is_not(None),
-)
-Index(
-    "jobs_live",
-    JOBS.c.number,
-    sqlite_where=JOBS.c.ended_ms.is_(None),
-    postgresql_where=JOBS.c.ended_ms.is_(None),
-)
+_index("jobs_of_workflow", JOBS.c.workflow_id, JOBS.c.number, where=JOBS.c.workflow_id.is_not(None))
+_index("jobs_live", JOBS.c.number, where=JOBS.c.ended_ms.is_(None))
 
 JOB_COUNTS = _clustered("job_counts", _key("status", Text), _col("jobs"))
 
@@ -286,6 +286,13 @@ AUDIT = _table(
     _fixed("reason", Text),
     _fixed("summary", Text),
 )
+ALARMS = AUDIT.c.level >= literal_column("2")
+"""Warnings and worse: rare, and what people look for. A query says this word for word to use the index."""
+PEOPLE = and_(AUDIT.c.actor >= literal_column("'user:'"), AUDIT.c.actor < literal_column("'user;'"))
+"""What people did, likewise."""
+_index("audit_alarms", AUDIT.c.position, where=ALARMS)
+_index("audit_people", AUDIT.c.actor, AUDIT.c.position, where=PEOPLE)
+
 AUDIT_ENTITIES = _clustered("audit_entities", _key("entity_id", Text), _key("position"))
 
 
@@ -312,4 +319,5 @@ def _prepare_connection(connection: Any, record: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN")
+    mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
+    connection.exec_driver_sql(f"BEGIN {mode}")

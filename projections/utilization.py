@@ -87,13 +87,15 @@ class UsePoint(msgspec.Struct, frozen=True):
 
 
 def utilization(connection: Connection, from_ms: int, to_ms: int) -> Utilization:
-    """What was used and what there was in a span of time, in all, per client and per node. BadInput if it is empty."""
-    if to_ms <= from_ms:
-        raise errors.BadInput(problem=f"the time from {from_ms} to {to_ms} ms is empty")
+    """What was used and what there was in a span of time: in all, per client that used something, and per node.
+
+    BadInput if the span is empty.
+    """
+    _must_not_be_empty(from_ms, to_ms)
     sums = _sums_between(connection, from_ms, to_ms)
     used, capacity = sums.get((_USED, ""), NO_SUMS), sums.get((_CAPACITY, ""), NO_SUMS)
     clients = sorted(name for kind, name in sums if kind == _CLIENT)
-    nodes = sorted(name for kind, name in sums if kind == _NODE_CAPACITY)
+    nodes = sorted({name for kind, name in sums if kind in (_NODE, _NODE_CAPACITY)})
     return Utilization(
         from_ms=from_ms,
         to_ms=to_ms,
@@ -105,27 +107,36 @@ def utilization(connection: Connection, from_ms: int, to_ms: int) -> Utilization
         core_percent=_percent(used.millicore_ms, capacity.millicore_ms),
         gpu_percent=_percent(used.gpu_ms, capacity.gpu_ms),
         clients=tuple(_client_use(name, sums[_CLIENT, name], capacity) for name in clients),
-        nodes=tuple(_node_use(name, sums.get((_NODE, name), NO_SUMS), sums[_NODE_CAPACITY, name]) for name in nodes),
+        nodes=tuple(
+            _node_use(name, sums.get((_NODE, name), NO_SUMS), sums.get((_NODE_CAPACITY, name), NO_SUMS))
+            for name in nodes
+        ),
     )
 
 
 def history(connection: Connection, from_ms: int, to_ms: int, points: int = 100) -> list[UsePoint]:
-    """The farm's use as a curve of equal parts of a span of time (at least a millisecond each)."""
+    """The farm's use as a curve of equal parts of a span, a millisecond each at least. BadInput if it is empty."""
+    _must_not_be_empty(from_ms, to_ms)
     points = max(1, min(points, to_ms - from_ms))
     edges = [from_ms + (to_ms - from_ms) * at // points for at in range(points + 1)]
-    used = _curve(connection, _USED, edges)
-    capacity = _curve(connection, _CAPACITY, edges)
-    return [
-        UsePoint(
-            at_ms=edges[at],
-            cores=used[at].millicore_ms / (edges[at + 1] - edges[at]) / 1000,
-            gpus=used[at].gpu_ms / (edges[at + 1] - edges[at]),
-            tasks=used[at].count_ms / (edges[at + 1] - edges[at]),
-            capacity_cores=capacity[at].millicore_ms / (edges[at + 1] - edges[at]) / 1000,
-            capacity_gpus=capacity[at].gpu_ms / (edges[at + 1] - edges[at]),
-        )
-        for at in range(points)
-    ]
+    parts = zip(pairwise(edges), _curve(connection, _USED, edges), _curve(connection, _CAPACITY, edges), strict=True)
+    return [_point(start_ms, end_ms - start_ms, used, capacity) for (start_ms, end_ms), used, capacity in parts]
+
+
+def _point(at_ms: int, span_ms: int, used: Sums, capacity: Sums) -> UsePoint:
+    return UsePoint(
+        at_ms=at_ms,
+        cores=used.millicore_ms / span_ms / 1000,
+        gpus=used.gpu_ms / span_ms,
+        tasks=used.count_ms / span_ms,
+        capacity_cores=capacity.millicore_ms / span_ms / 1000,
+        capacity_gpus=capacity.gpu_ms / span_ms,
+    )
+
+
+def _must_not_be_empty(from_ms: int, to_ms: int) -> None:
+    if to_ms <= from_ms:
+        raise errors.BadInput(problem=f"the time from {from_ms} to {to_ms} ms is empty")
 
 
 def _client_use(client_id: str, used: Sums, capacity: Sums) -> ClientUse:
@@ -156,13 +167,12 @@ def _percent(part: int, whole: int) -> float | None:
 
 
 def _sums_between(connection: Connection, from_ms: int, to_ms: int) -> dict[tuple[str, str], Sums]:
-    """Integrals over a span by kind and name of meter; meters that had not begun by its end are left out."""
+    """Integrals over a span by kind and name of meter; those that stood at nothing all the time are left out."""
     names = {number: (kind, name) for number, kind, name in connection.execute(select(METERS))}
     start = {row.meter: row.sums_at(from_ms) for row in _latest(connection, from_ms)}
-    found = {}
-    for row in _latest(connection, to_ms):
-        found[names[row.meter]] = _less(row.sums_at(to_ms), start.get(row.meter, NO_SUMS))
-    return found
+    end = {row.meter: row.sums_at(to_ms) for row in _latest(connection, to_ms)}
+    spans = {names[number]: _less(sums, start.get(number, NO_SUMS)) for number, sums in end.items()}
+    return {name: sums for name, sums in spans.items() if any(sums)}
 
 
 def _less(end: Sums, start: Sums) -> Sums:

@@ -132,7 +132,7 @@ def _attempts(rows: list[Document], now_ms: int) -> RenderableType:
         Column("RAN", right=True),
         Column("CPU", right=True, drop=3),
         Column("MEMORY", right=True, drop=4),
-        Column("NOTE", flexible=True, drop=2, least=20),
+        Column("NOTE", flexible=True, drop=2, least=20, wraps=True),
     ]
     return table(columns, [_attempt(row, now_ms) for row in rows])
 

@@ -1,7 +1,6 @@
 """What a command says when it cannot do what it was asked: one line, and an exit code for scripts."""
 
 import os
-import sqlite3
 import sys
 import traceback
 from collections.abc import Mapping
@@ -30,6 +29,9 @@ MEANINGS = {
     INTERRUPTED: "interrupted",
 }
 
+STORE_LIBRARIES = ("sqlite3", "sqlalchemy", "eventsourcing")
+"""What stands below the store. Named, not imported: most commands need none of it in this process."""
+STORE_HINT = "if views.db is damaged, `milepost rebuild` makes it anew from the log"
 MAX_LINE_CHARS = 1_000
 DEBUG_VARIABLE = "MILEPOST_DEBUG"
 
@@ -58,8 +60,11 @@ def failure_of(error: BaseException) -> Failure:
         return Failure(BAD_INPUT, one_line(error.format_message()), "usage")
     if isinstance(error, click.Abort | KeyboardInterrupt):
         return Failure(INTERRUPTED, "interrupted", "interrupted")
-    if isinstance(error, OSError | sqlite3.Error):
+    if isinstance(error, OSError):
         return Failure(UNAVAILABLE, one_line(_system_text(error)), "unavailable")
+    if type(error).__module__.partition(".")[0] in STORE_LIBRARIES:
+        said = getattr(error, "orig", None) or error
+        return Failure(UNAVAILABLE, one_line(f"the store failed: {said}; {STORE_HINT}"), "store.failed")
     hint = f"; {DEBUG_VARIABLE}=1 shows where" if not os.environ.get(DEBUG_VARIABLE) else ""
     return Failure(BUG, one_line(f"a mistake in Milepost itself: {type(error).__name__}: {error}") + hint, "bug")
 
@@ -101,10 +106,10 @@ def _usage_line(error: click.UsageError) -> str:
     return text if text.endswith("?") else f"{text}; see `{path} --help`"
 
 
-def _system_text(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error) or type(error).__name__
+def _system_text(error: OSError) -> str:
+    if not error.strerror:
+        return str(error) or type(error).__name__
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
 
 
 def _plain(value: Any) -> Any:

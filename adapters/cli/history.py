@@ -81,7 +81,7 @@ def story(desk: Desk, entity: str, limit: int | None) -> None:
 
 def _story(found: dict[str, Any]) -> Any:
     rows = [(clock(row["at_ms"]), Cell(row["actor"], "dim"), row["sentence"]) for row in found["rows"]]
-    lines = table([Column("TIME"), Column("BY", drop=1), Column("WHAT", flexible=True, least=30)], rows)
+    lines = table([Column("TIME"), Column("BY", drop=1), Column("WHAT", flexible=True, least=30, wraps=True)], rows)
     lines.caption = None if found["complete"] else "earlier ones are left out; --limit shows more"
     return lines
 
@@ -118,8 +118,8 @@ def _audit(rows: list[dict[str, Any]]) -> Any:
         Column("TIME"),
         Column("LEVEL", drop=1),
         Column("BY", drop=2),
-        Column("WHAT", flexible=True, least=30),
-        Column("WHY", flexible=True, drop=3),
+        Column("WHAT", flexible=True, least=30, wraps=True),
+        Column("WHY", flexible=True, drop=3, wraps=True),
     ]
     return table(
         columns,

@@ -126,7 +126,7 @@ def _queue_table(desk: Desk, found: Document, why: bool) -> RenderableType:
         Column("TASKS", right=True, drop=1),
         Column("DONE", right=True, drop=2),
         Column("SUBMITTED", right=True, drop=6),
-        Column("WAITS FOR", drop=0 if why else 7, flexible=True, least=36),
+        Column("WAITS FOR", drop=0 if why else 7, flexible=True, least=30, wraps=True),
     ]
     now_ms = found["at_ms"]
     lines = [
@@ -159,7 +159,7 @@ def _node_table(found: Document) -> RenderableType:
         Column("MEMORY", right=True, drop=2),
         Column("GPUS", right=True, drop=1),
         Column("OTHER", drop=4, flexible=True),
-        Column("WHY", drop=3, flexible=True),
+        Column("WHY", drop=3, flexible=True, wraps=True),
     ]
     return table(columns, [_node_line(row) for row in found["rows"]])
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
@@ -39,6 +39,8 @@ class Column(NamedTuple):
     """Whether its text may be cut to fit."""
     least: int = 12
     """How narrow a flexible column may become."""
+    wraps: bool = False
+    """Whether what does not fit goes on in the next line rather than being left out."""
 
 
 class Cell(NamedTuple):
@@ -75,9 +77,10 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str | Cell]], width
     widths = _widths(columns, cells, width or console().width)
     for at, room in widths.items():
         column = columns[at]
-        made.add_column(column.title, justify="right" if column.right else "left", no_wrap=True, width=room)
+        side: Literal["left", "right"] = "right" if column.right else "left"
+        made.add_column(column.title, justify=side, no_wrap=not column.wraps, overflow="ellipsis", width=room)
     for row in cells:
-        made.add_row(*(Text(row[at].text, style=row[at].style, overflow="ellipsis") for at in widths))
+        made.add_row(*(Text(row[at].text, style=row[at].style) for at in widths))
     return made
 
 

@@ -4,6 +4,7 @@ import os
 import queue
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from types import FrameType
@@ -24,11 +25,13 @@ from adapters.store.sqlite import open_log
 from application.commands import AdoptPolicies
 from domain.job import events as e
 from domain.messages import JobId, Recorded
-from domain.node import NodeLost, NodeOnline
+from domain.node import NodeLost, NodeOnline, NodeStatus
 from projections.story import sentence
 from projections.words import resources_text
 
 LOOK_S = 0.05
+NODES_UP_S = 15.0
+"""How long `milepost run` waits for nodes that do not come up before it says that nothing is left that can run."""
 TOLD = (e.JobCompleted, e.JobFailed, e.JobCancelled, e.TasksFailed, e.TasksLost, NodeLost, NodeOnline)
 """What `milepost run` tells about as it happens."""
 ENDS: dict[type, str] = {e.JobCompleted: "completed", e.JobFailed: "failed", e.JobCancelled: "cancelled"}
@@ -49,6 +52,24 @@ class ServedFarm(Server):
     """A server with its HTTP door, which stays open until the store is about to close."""
 
     door: HttpDoor | None = None
+    _up_by_s = 0.0
+
+    def start(self) -> None:
+        """As the server, and remembers until when nodes that were down may take to come up."""
+        self._up_by_s = time.monotonic() + NODES_UP_S
+        super().start()
+
+    def idle(self) -> bool:
+        """As the server; a farm whose nodes were shut down last time is not idle before they had time to come up."""
+        return self._nodes_had_their_time() and super().idle()
+
+    def _nodes_had_their_time(self) -> bool:
+        with self.app.lock:
+            nodes = [self.app.farm.nodes.get(node_id) for node_id in self._configured]
+        waited_for = [
+            node for node in nodes if node is None or node.status in (NodeStatus.OFFLINE, NodeStatus.STARTING)
+        ]
+        return not waited_for or time.monotonic() > self._up_by_s
 
     def open_door(self, port: int) -> HttpDoor:
         """Lets other processes in."""
@@ -85,8 +106,8 @@ def serve(desk: Desk, nodes: int | None, port: int | None, ending: str) -> int:
     chosen, farm = opened(desk, nodes)
     with Signals() as signals:
         try:
+            door = farm.open_door(chosen.port if port is None else port)  # first: a port may be taken
             farm.start()
-            door = farm.open_door(chosen.port if port is None else port)
         except BaseException:
             farm.close()
             raise
@@ -107,8 +128,8 @@ def run(desk: Desk, nodes: int | None) -> int:
     told = Telling(farm)
     with Signals() as signals:
         try:
-            farm.start()
             farm.open_door(0)
+            farm.start()
         except BaseException:
             farm.close()
             raise
@@ -116,7 +137,8 @@ def run(desk: Desk, nodes: int | None) -> int:
         if not finished:
             _stop(desk, farm, Ending.TERMINATE)
             return exits.UNAVAILABLE if farm.loops.failed.is_set() else exits.INTERRUPTED
-        answer = told.summary(farm.queries.get("/api/queue", limit=10_000)["rows"])
+        left = farm.queries.get("/api/queue", limit=10_000, position=farm.app.farm.position)
+        answer = told.summary(left["rows"])
         farm.stop(Ending.DRAIN)
     desk.answer(answer, _ran)
     return exits.FAILED if answer["failed"] or answer["cancelled"] else exits.OK

@@ -66,7 +66,7 @@ def demo(desk: Desk, nodes: int) -> int:
 @click.option("--check", is_flag=True, help="Only compare with fresh ones; exit code 1 if they differ.")
 def rebuild(desk: Desk, check: bool) -> int:
     """Drop the read models and make them anew from the log, which loses nothing."""
-    from adapters.store.sqlite import read_log  # noqa: PLC0415 (slow to load, as all of the store)
+    from adapters.store.sqlite import open_log, read_log  # noqa: PLC0415 (slow to load, as all of the store)
 
     log = read_log(desk.data_dir)
     try:
@@ -74,19 +74,26 @@ def rebuild(desk: Desk, check: bool) -> int:
             return _check(desk, log)
     finally:
         log.close()
-    return _rebuild(desk)
-
-
-def _rebuild(desk: Desk) -> int:
-    from adapters.bootstrap import open_direct  # noqa: PLC0415 (as above)
-
-    direct = open_direct(desk.data_dir)
+    writable = open_log(desk.data_dir)  # nobody else may keep them meanwhile
     try:
-        position = direct.views.runner.rebuild()
+        position = _rebuild(desk.data_dir, writable)
     finally:
-        direct.close()
+        writable.close()
     desk.answer({"position": position}, lambda _: f"the read models are made anew, up to position {position}")
     return exits.OK
+
+
+def _rebuild(data_dir: Path, log: "Log") -> int:
+    """A new file in the place of the old one, which may be damaged beyond reading."""
+    from adapters.views import VIEWS_FILE, Views  # noqa: PLC0415 (as above)
+
+    for suffix in ("", "-wal", "-shm"):
+        (data_dir / f"{VIEWS_FILE}{suffix}").unlink(missing_ok=True)
+    views = Views(data_dir, log)
+    try:
+        return views.catch_up()
+    finally:
+        views.close()
 
 
 def _check(desk: Desk, log: "Log") -> int:

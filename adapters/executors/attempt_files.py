@@ -49,23 +49,27 @@ class AttemptFiles:
         self._start = folder / "start.json"
         self._end = folder / "end.json"
 
-    def claim(self, launch: Launch) -> bool:
-        """Take the attempt; False if that was done before. Survives a power cut once the parent folder is synced."""
+    def take(self) -> bool:
+        """Make the folder; False if somebody was faster."""
         try:
             self.folder.mkdir()
         except FileExistsError:
             return False
-        write_whole(self.launch, _encoder.encode(launch), durable=False)
         return True
+
+    def claim(self, launch: Launch) -> bool:
+        """Take the attempt; False if that was done before. Survives a power cut once the parent folder is synced."""
+        taken = self.take()
+        if taken:
+            write_whole(self.launch, _encoder.encode(launch), durable=False)
+        return taken
 
     def claim_void(self, end: AttemptExited) -> bool:
         """Take the attempt so that it never runs; False if it was taken before."""
-        try:
-            self.folder.mkdir()
-        except FileExistsError:
-            return False
-        self.write_end(end)
-        return True
+        taken = self.take()
+        if taken:
+            self.write_end(end)
+        return taken
 
     def is_claimed(self) -> bool:
         """Whether somebody took the attempt."""

@@ -6,13 +6,15 @@ Programs may print their progress a thousand times a second, so reports are gath
 
 import logging
 import os
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from adapters.executors.attempt_files import AttemptFiles, encode_line
-from adapters.executors.checkpoint_reads import CheckpointReads, Seal
+from adapters.executors.background import Background
 from adapters.executors.files import write_all
 from adapters.executors.process_lines import (
     ContractLines,
@@ -24,6 +26,7 @@ from adapters.executors.process_lines import (
     SaidProgress,
     SaidStatus,
 )
+from adapters.executors.seals import Seal, seal
 from adapters.executors.timers import Timers
 from application.ports import AttemptCheckpoint, AttemptPartial, AttemptProgress, AttemptReport
 
@@ -45,14 +48,14 @@ class Hearing:
         files: AttemptFiles,
         folders: tuple[Path, Path],
         timers: Timers,
-        reads: CheckpointReads,
+        readers: Background,
         tell: Callable[[AttemptReport], None],
         quiet: Callable[[], None],
     ) -> None:
         """`folders` are where relative paths are looked for; `quiet` is called when the last checkpoint was read."""
         self.declared_failure = ""
         """What the attempt said with `openjd_fail`."""
-        self._files, self._folders, self._timers, self._reads = files, folders, timers, reads
+        self._files, self._folders, self._timers, self._readers = files, folders, timers, readers
         self._tell, self._quiet = tell, quiet
         self._lines = ContractLines()
         self._log = os.open(files.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
@@ -62,14 +65,16 @@ class Hearing:
         self._progress_told = self._progress_filed = self._progress
         self._partials: dict[str, int] = {}
         self._checkpoints: dict[str, int] = {}
-        self._checkpoint_count = self._unread = 0
+        self._checkpoint_count = 0
+        self._unread: deque[tuple[Path, int]] = deque()
+        """Checkpoints to be read, with their progress; the first one is being read."""
         self._next_notice_s = self._next_filing_s = float("-inf")
         self._notice_due = False
 
     @property
     def is_busy(self) -> bool:
         """Whether announced checkpoints are still being read."""
-        return self._unread > 0
+        return bool(self._unread)
 
     @property
     def progress(self) -> AttemptProgress | None:
@@ -167,7 +172,9 @@ class Hearing:
             self._file_and_tell(report)
         checkpoints, self._checkpoints = self._checkpoints, {}
         for path, percent in checkpoints.items():
-            self._read_checkpoint(Path(self._find(path)), percent)
+            self._unread.append((Path(self._find(path)), percent))
+            if len(self._unread) == 1:
+                self._read_next()
 
     def _find(self, path: str) -> str:
         """The absolute path: relative ones mean the working directory, or else the checkpoint directory."""
@@ -175,18 +182,21 @@ class Hearing:
         found = work / path
         return str(found if _is_there(found) or not _is_there(checkpoints / path) else checkpoints / path)
 
-    def _read_checkpoint(self, path: Path, percent: int) -> None:
-        def done(result: Seal | str) -> None:
-            self._unread -= 1
+    def _read_next(self) -> None:
+        path, percent = self._unread[0]
+
+        def done(result: Seal | str | OSError) -> None:
             if isinstance(result, Seal):
                 self._checkpoint(path, percent, result)
             else:
                 self.note(f"checkpoint {path}", f"ignored the checkpoint {path}: {result}")
-            if not self._unread:
+            self._unread.popleft()
+            if self._unread:
+                self._read_next()
+            else:
                 self._quiet()
 
-        self._unread += 1
-        self._reads.add(path, done)
+        self._readers.do(partial(seal, path), done)
 
     def _checkpoint(self, path: Path, percent: int, seal: Seal) -> None:
         self._checkpoint_count += 1

@@ -10,7 +10,7 @@ from functools import partial
 from adapters.clock import SystemClock
 from adapters.executors.attempt import TOLD_TO_END, Attempt, Ending
 from adapters.executors.attempt_files import AttemptFiles
-from adapters.executors.checkpoint_reads import CheckpointReads
+from adapters.executors.background import Background
 from adapters.executors.files import sync_folder
 from adapters.executors.hearing import Hearing
 from adapters.executors.layout import Layout
@@ -38,6 +38,10 @@ RETRY_S = 1.0
 CLEAR_EVERY_S = 0.05
 """When to look again whether killed processes are gone, should no signal tell."""
 
+DISK_THREADS = 8
+"""How many ends can be on their way to the disk at once."""
+READER_THREADS = 2
+"""How many checkpoints can be read at once."""
 NEVER_STARTED = Ending(FailureClass.SIGNAL, "never started")
 
 logger = logging.getLogger(__name__)
@@ -54,13 +58,18 @@ class Host:
         timers: Timers,
         tell: Callable[[AttemptReport], None],
     ) -> None:
-        self.reads = CheckpointReads()
+        self._disk = Background(selector, DISK_THREADS)
+        self._readers = Background(selector, READER_THREADS)
         self._layout, self._node_id, self._folder = layout, node_id, layout.node(node_id)
         self._selector, self._timers, self._tell = selector, timers, tell
         self._clock = SystemClock()
         self._claimed: dict[str, Launch] = {}
-        """Taken but not started yet, in order."""
+        """Taken, but a power cut could still undo that."""
+        self._ready: dict[str, Launch] = {}
+        """To be started, in order."""
         self._live: dict[str, Attempt] = {}
+        self._concluding: set[str] = set()
+        """Attempts whose end is being recorded."""
         self._by_session: dict[int, Attempt] = {}
         self._looks_again: set[str] = set()
         self._samples_memory = False
@@ -68,28 +77,31 @@ class Host:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing runs or waits to run."""
-        return not self._live and not self._claimed
+        """Whether nothing runs, waits to run, or has an end to be recorded."""
+        return not (self._live or self._claimed or self._ready or self._concluding)
 
     @property
-    def has_claimed(self) -> bool:
+    def has_ready(self) -> bool:
         """Whether `start_next` has something to do."""
-        return bool(self._claimed)
+        return bool(self._ready)
 
-    def claim(self, launches: Sequence[Launch]) -> None:
-        """Take these attempts, all with one write to the disk; those taken before are told again."""
-        before = len(self._claimed)
+    def claim(self, launches: Sequence[Launch], then: Callable[[OSError | None], None]) -> None:
+        """Take these attempts and sync that to the disk; `then` they are ready, or the disk refused.
+
+        Those taken before are told again.
+        """
         try:
             for launch in launches:
                 self._claim(launch)
-        finally:
-            if len(self._claimed) > before:
-                sync_folder(self._layout.attempts)
+        except OSError as error:
+            then(error)
+            return
+        self._disk.do(partial(sync_folder, self._layout.attempts), partial(self._synced, then))
 
     def start_next(self) -> None:
         """Start the process of the attempt that was claimed first."""
-        attempt_id = next(iter(self._claimed))
-        launch, files = self._claimed.pop(attempt_id), self._files(attempt_id)
+        attempt_id = next(iter(self._ready))
+        launch, files = self._ready.pop(attempt_id), self._files(attempt_id)
         if self._closing is not None:
             self._conclude(files, self._end_unstarted(attempt_id, self._closing))
             return
@@ -105,8 +117,10 @@ class Host:
             self._end(attempt, TOLD_TO_END, grace_s)
             return
         files = self._files(launch.attempt_id)
-        files.claim_void(self._end_unstarted(launch.attempt_id, NEVER_STARTED))
-        self._retell(files)
+        if files.take():
+            self._conclude(files, self._end_unstarted(launch.attempt_id, NEVER_STARTED))
+        else:
+            self._retell(files)
 
     def suspend(self, attempt_id: str) -> None:
         """Stop an attempt where it is."""
@@ -154,7 +168,7 @@ class Host:
         return AttemptFiles(self._layout.attempt(attempt_id))
 
     def _claim(self, launch: Launch) -> None:
-        if launch.attempt_id in self._claimed:
+        if launch.attempt_id in self._claimed or launch.attempt_id in self._ready:
             return
         files = self._files(launch.attempt_id)
         marker = self._folder.live / files.attempt_id
@@ -166,6 +180,12 @@ class Host:
             marker.unlink()
         self._retell(files)
 
+    def _synced(self, then: Callable[[OSError | None], None], result: OSError | None) -> None:
+        if result is None:
+            self._ready.update(self._claimed)
+            self._claimed.clear()
+        then(result)
+
     def _begin(self, launch: Launch, files: AttemptFiles) -> None:
         folders = (
             files.folder / (launch.work.cwd or "work"),
@@ -173,7 +193,7 @@ class Host:
         )
         quiet = partial(self._finish, launch.attempt_id)
         with ExitStack() as undo:
-            hearing = Hearing(files, folders, self._timers, self.reads, self._tell, quiet)
+            hearing = Hearing(files, folders, self._timers, self._readers, self._tell, quiet)
             undo.callback(hearing.close)
             reading, writing = os.pipe2(os.O_CLOEXEC)
             undo.callback(os.close, reading)
@@ -300,20 +320,23 @@ class Host:
 
     def _conclude(self, files: AttemptFiles, end: AttemptExited) -> None:
         """Record an end, as soon as the disk takes it, and only then report it."""
-        try:
-            files.write_end(end)
-        except OSError as error:
-            logger.warning("the end of %s cannot be recorded yet: %s", files.attempt_id, error)
+        self._concluding.add(files.attempt_id)
+        self._disk.do(partial(_record, files, end), partial(self._concluded, files, end))
+
+    def _concluded(self, files: AttemptFiles, end: AttemptExited, recorded: AttemptExited | OSError) -> None:
+        if isinstance(recorded, OSError):
+            logger.warning("the end of %s cannot be recorded yet: %s", files.attempt_id, recorded)
             self._timers.after(RETRY_S, partial(self._conclude, files, end))
             return
         (self._folder.live / files.attempt_id).unlink(missing_ok=True)
         self._live.pop(files.attempt_id, None)
-        self._tell(files.read_end() or end)
+        self._concluding.discard(files.attempt_id)
+        self._tell(recorded)
 
     def _retell(self, files: AttemptFiles) -> None:
-        """Report an attempt again, as it stands now; one that neither lives nor ended is lost."""
+        """Report an attempt again, as it stands now; one that nobody runs and that has not ended is lost."""
         attempt = self._live.get(files.attempt_id)
-        if attempt is None and files.attempt_id not in self._claimed and self._is_ours(files):
+        if attempt is None and files.attempt_id not in self._concluding and self._is_ours(files):
             settle([files], "its supervisor died", self._clock.now_ms())
         for report in files.replay():
             self._tell(report)
@@ -328,6 +351,12 @@ class Host:
     def _end_unstarted(self, attempt_id: str, ending: Ending) -> AttemptExited:
         now_ms = self._clock.now_ms()
         return AttemptExited(attempt_id=attempt_id, failure=ending.failure, message=ending.message, ended_ms=now_ms)
+
+
+def _record(files: AttemptFiles, end: AttemptExited) -> AttemptExited:
+    """Record an end; the one that counts is the first that was recorded."""
+    files.write_end(end)
+    return files.read_end() or end
 
 
 def _dead_child() -> int | None:

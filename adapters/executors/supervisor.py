@@ -15,7 +15,7 @@ import selectors
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -82,13 +82,11 @@ class Supervisor:
         self._door.close()
 
     def _turn(self) -> None:
-        busy = self._host.has_claimed or self._host.reads.is_busy() or self._may_order()
+        busy = self._host.has_ready or self._may_order()
         for key, _ in self._selector.select(0 if busy else self._timers.wait_s()):
             key.data()
         self._timers.run_due()
-        if self._host.reads.is_busy():
-            self._host.reads.step()
-        if self._host.has_claimed:
+        if self._host.has_ready:
             self._host.start_next()
         elif self._may_order():
             self._obey()
@@ -110,7 +108,7 @@ class Supervisor:
 
     def _greet(self, hello: Hello) -> None:
         # Orders of the server before are its own concern: they count otherwise, and it gives them again if it lives.
-        self._orders.clear()
+        self._orders = deque()
         self._server_lock = Path(hello.server_lock)
         self._lease.renew(self._timers.now_s(), hello.lease_ms / 1000)
         self._door.tell(Welcome())
@@ -121,27 +119,35 @@ class Supervisor:
 
     def _obey(self) -> None:
         """Carry out the next order, or as many starts as can be claimed together."""
-        orders = [self._orders[0]]
-        if isinstance(orders[0], Start):
-            orders = _leading_starts(self._orders)
+        orders, starts = self._orders, _leading_starts(self._orders)
+        self._orders_wait = True
+        if starts:
+            self._host.claim([start.launch for start in starts], lambda error: self._obeyed(orders, starts, error))
+            return
         try:
-            self._carry_out(orders)
+            self._carry_out(orders[0])
         except OSError as error:
-            logger.warning("an order has to wait: %s", error)
-            self._orders_wait = True
+            self._obeyed(orders, [orders[0]], error)
+        else:
+            self._obeyed(orders, [orders[0]], None)
+
+    def _obeyed(self, orders: deque[Order], done: Sequence[Order], error: OSError | None) -> None:
+        """Go on with the next order; or, if the disk refused, with the same ones a little later."""
+        if error is not None:
+            logger.warning("orders have to wait: %s", error)
             self._timers.after(RETRY_S, self._go_on)
             return
-        for _ in orders:
-            self._orders.popleft()
-        self._door.tell(Acknowledged(orders[-1].number))
+        for _ in done:
+            orders.popleft()
+        if orders is self._orders:  # those of a server before are not counted any more
+            self._door.tell(Acknowledged(done[-1].number))
+        self._go_on()
 
     def _go_on(self) -> None:
         self._orders_wait = False
 
-    def _carry_out(self, orders: list[Order]) -> None:
-        match orders[0]:
-            case Start():
-                self._host.claim([order.launch for order in orders if isinstance(order, Start)])
+    def _carry_out(self, order: Order) -> None:
+        match order:
             case Terminate(launch=launch, grace_ms=grace_ms):
                 self._host.terminate(launch, grace_ms / 1000)
             case Suspend(attempt_id=attempt_id):
@@ -179,8 +185,8 @@ class Supervisor:
         self._selector.register(reading, selectors.EVENT_READ, woken)
 
 
-def _leading_starts(orders: deque[Order]) -> list[Order]:
-    starts: list[Order] = []
+def _leading_starts(orders: deque[Order]) -> list[Start]:
+    starts: list[Start] = []
     for order in orders:
         if not isinstance(order, Start) or len(starts) == CLAIM_AT_ONCE:
             break

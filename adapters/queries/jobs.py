@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Connection, select
+
 from adapters.queries import past
 from adapters.queries.answers import CheckpointAnswer, JobAnswer, JobLine, LogAnswer, QueueAnswer
 from adapters.queries.lines import (
@@ -22,10 +24,11 @@ from application.decider import CHECKPOINT, JOB, load_stream
 from domain import errors
 from domain.dependency import Dependency
 from domain.farm import Farm
-from domain.job.values import ENDED, PRIORITY_RANK, Job, JobStatus
+from domain.job.values import ENDED, PRIORITY_RANK, Job, JobStatus, attempt_id
 from domain.messages import JobId
 from projections import queue
 from projections.queue import AttemptView, DependencyView, JobFilter, JobOrder, JobView
+from projections.tables import ATTEMPTS, JOBS
 
 MAX_ROWS = 10_000
 MAX_ATTEMPTS = 1_000
@@ -51,14 +54,14 @@ def list_queue(
 ) -> QueueAnswer:
     """Jobs that have not ended (with `all` the others too), the most urgent first, each with what it waits for."""
     which = JobFilter(_statuses(status), all, client or None, workflow or None, text)
-    limit = min(max(limit, 0), MAX_ROWS)
+    limit, now_ms = min(max(limit, 0), MAX_ROWS), sources.clock.now_ms()
     if at:
         return _past_queue(sources, which, order, sources.point(at), limit, max(offset, 0))
     with sources.rows() as (connection, position):
-        views = queue.list_jobs(connection, which, order, limit, max(offset, 0))
+        views = queue.list_jobs(connection, which, order, limit, max(offset, 0), now_ms)
         total = queue.count_jobs(connection, which)
     rows = [job_line(view, view.blockers) for view in views]
-    return QueueAnswer(rows=rows, total=total, position=position, at_ms=sources.clock.now_ms())
+    return QueueAnswer(rows=rows, total=total, position=position, at_ms=now_ms)
 
 
 def _statuses(text: str) -> frozenset[JobStatus]:
@@ -98,9 +101,9 @@ def _matches(job: Job, which: JobFilter) -> bool:
 
 
 def _in_order(jobs: list[Job], order: JobOrder) -> list[Job]:
-    """As the read model lists them; what is alike stands in the order of submission, newest first where that says so."""
-    backwards = order in (JobOrder.NEWEST, JobOrder.ENDED)
-    by_age = sorted(jobs, key=lambda job: (job.submitted_ms, job.spec.job_id), reverse=backwards)
+    """As the read model lists them; what is alike stands in the order of submission."""
+    newest_first = order is JobOrder.NEWEST
+    by_age = sorted(jobs, key=lambda job: (job.submitted_ms, job.spec.job_id), reverse=newest_first)
     return sorted(by_age, key=_ORDER[order])
 
 
@@ -122,14 +125,15 @@ def show_job(sources: Sources, id: str, *, at: str = "", attempts: int = 100) ->
     job_id = job_id_of(sources, id)
     if at:
         return _past_job(sources, job_id, sources.point(at), attempts)
+    now_ms = sources.clock.now_ms()
     with sources.rows() as (connection, position):
-        view = queue.job(connection, job_id)
+        view = queue.job(connection, job_id, now_ms)
         runs = queue.attempts_of(connection, job_id)
         edges = queue.dependencies_of(connection, [job_id])
     if view is None:  # submitted a moment ago: the read model does not know it yet
         return _past_job(sources, job_id, sources.now(), attempts)
     state = load_stream(sources.log, JOB, job_id).state
-    line, point = job_line(view, view.blockers), Point(position, sources.clock.now_ms())
+    line, point = job_line(view, view.blockers), Point(position, now_ms)
     return _job_answer(sources, line, state, runs[-_clamped(attempts) :], edges, point)
 
 
@@ -199,22 +203,33 @@ def show_log(
     """What the newest attempt of a job (or of one task, or a given attempt) printed; with `tail` its last lines."""
     job_id = job_id_of(sources, job)
     with sources.rows() as (connection, _):
-        runs = queue.attempts_of(connection, job_id, task)
-    chosen = [run for run in runs if attempt is None or run.attempt == attempt]
-    if not chosen:
+        newest = _newest_attempt(connection, job_id, task, attempt)
+    if newest is None:
         what = "no attempt yet" if attempt is None else f"no attempt {attempt}"
         of_task = "" if task is None else f" of task {task}"
         raise errors.AttemptNotFound(f"job {job_id!r} has {what}{of_task}", job_id=job_id, attempt=attempt)
-    path = _output_log(sources, chosen[-1].attempt_id)
+    path = _output_log(sources, newest)
     size_bytes, text = _read_end(path, MAX_LOG_BYTES)
     shown = _last_lines(text, tail) if tail > 0 else text
     return LogAnswer(
-        attempt_id=chosen[-1].attempt_id,
+        attempt_id=newest,
         path=str(path),
         size_bytes=size_bytes,
         text=shown,
         complete=size_bytes <= MAX_LOG_BYTES and len(shown) == len(text),
     )
+
+
+def _newest_attempt(connection: Connection, job_id: JobId, task: int | None, attempt: int | None) -> str | None:
+    """The id of the last attempt that fits, found by index however many there are."""
+    query = select(ATTEMPTS.c.task, ATTEMPTS.c.attempt).join(JOBS, JOBS.c.number == ATTEMPTS.c.job)
+    query = query.where(JOBS.c.job_id == job_id).order_by(ATTEMPTS.c.attempt.desc()).limit(1)
+    if task is not None:
+        query = query.where(ATTEMPTS.c.task == task)
+    if attempt is not None:
+        query = query.where(ATTEMPTS.c.attempt == attempt)
+    found = connection.execute(query).one_or_none()
+    return None if found is None else attempt_id(job_id, found.task, found.attempt)
 
 
 def _output_log(sources: Sources, attempt_id: str) -> Path:

@@ -113,11 +113,11 @@ def list_workflows(
 
 def show_workflow(sources: Sources, id: str) -> WorkflowAnswer:
     """One workflow with its jobs in the order of their submission, and the edges between them."""
-    workflow_id = id_of(sources, Kind.WORKFLOW, id).id
+    workflow_id, now_ms = id_of(sources, Kind.WORKFLOW, id).id, sources.clock.now_ms()
     with sources.rows() as (connection, position):
         view = queue.workflow(connection, workflow_id)
         which = JobFilter(all=True, workflow_id=workflow_id)
-        jobs = queue.list_jobs(connection, which, JobOrder.OLDEST, MAX_WORKFLOW_JOBS)
+        jobs = queue.list_jobs(connection, which, JobOrder.OLDEST, MAX_WORKFLOW_JOBS, now_ms=now_ms)
         edges = queue.dependencies_of(connection, [job.job_id for job in jobs])
     if view is None:
         raise errors.StoreError(f"the read models do not show workflow {workflow_id!r} yet; ask again")
@@ -126,7 +126,7 @@ def show_workflow(sources: Sources, id: str) -> WorkflowAnswer:
         jobs=[job_line(job, job.blockers) for job in jobs],
         dependencies=[dependency_answer(edge) for edge in edges],
         position=position,
-        at_ms=sources.clock.now_ms(),
+        at_ms=now_ms,
     )
 
 

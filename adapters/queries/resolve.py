@@ -4,12 +4,15 @@ from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
+from sqlalchemy import select
+
 from adapters.queries.answers import ResolveAnswer
 from adapters.queries.sources import Sources
 from application.decider import JOB, WORKFLOW, load_stream
 from domain import errors
 from domain.messages import SAFE_ID, JobId
 from domain.workflow import WorkflowSubmitted
+from projections.tables import JOBS
 
 SHOWN = 5
 """So many candidates are named when several ids begin the same."""
@@ -37,7 +40,7 @@ class Found(NamedTuple):
 
 
 def resolve(sources: Sources, kind: Kind, prefix: str) -> ResolveAnswer:
-    """The one thing of a kind (or of `any`) whose id is this or begins so, or a live job or workflow of this name."""
+    """The one thing of a kind (or of `any`) whose id is this or begins so, or whose name this is; live ones first."""
     found = _only(prefix, kind, _candidates(sources, kind, prefix))
     return ResolveAnswer(kind=found.kind, id=found.id, name=_name(sources, found))
 
@@ -87,7 +90,14 @@ def _jobs(sources: Sources, text: str) -> list[Found]:
         return exact
     with sources.present() as farm:
         named = [job.spec.job_id for job in farm.jobs.values() if job.spec.name == text]
-    return [Found(Kind.JOB, job_id, True) for job_id in named] or by_id
+    return [Found(Kind.JOB, job_id, True) for job_id in named] or by_id or _ended_jobs(sources, text)
+
+
+def _ended_jobs(sources: Sources, name: str) -> list[Found]:
+    """Jobs of this name that have ended, for want of anything else that could be meant."""
+    query = select(JOBS.c.job_id).where(JOBS.c.name == name).order_by(JOBS.c.number.desc()).limit(SHOWN + 1)
+    with sources.rows() as (connection, _):
+        return [Found(Kind.JOB, job_id, True) for job_id in connection.execute(query).scalars()]
 
 
 def _workflows(sources: Sources, text: str) -> list[Found]:

@@ -13,7 +13,7 @@ from adapters.executors.layout import Layout
 from adapters.queries.past import Point, locate
 from adapters.times import parse_moment, parse_time_ms
 from application.ports import Clock, Log
-from domain.errors import StoreError
+from domain.errors import BadInput, StoreError
 from domain.farm import Farm
 from projections.tables import POSITIONS
 
@@ -106,5 +106,12 @@ class Sources:
 
     def wait_for_own_writes(self, position: int) -> None:
         """Returns when the read models show the effect of a command that was answered with this position."""
+        if not position:
+            return
+        end = self.log.position()
+        if position > end:
+            raise BadInput(
+                problem=f"the log ends at @{end}, so nothing was written at @{position} yet", place="position"
+            )
         if self.live and not self.views.wait_for(position, PATIENCE_FOR_OWN_WRITES_S):
             raise StoreError(f"the read models have not come to position {position} yet; ask again", position=position)

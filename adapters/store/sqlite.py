@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from eventsourcing.persistence import Mapper, PersistenceError, StoredEvent, Transcoder
+from eventsourcing.domain import EventSourcingError
+from eventsourcing.persistence import Mapper, StoredEvent, Transcoder
 from eventsourcing.sqlite import (
+    SQLITE3_DEFAULT_LOCK_TIMEOUT,
     SQLiteApplicationRecorder,
     SQLiteConnection,
     SQLiteConnectionPool,
@@ -34,12 +36,24 @@ _COLUMNS = "originator_id, originator_version, topic, state"
 
 
 class DurablePool(SQLiteConnectionPool):
-    """Connections that have a commit on the disk before they say so, whatever SQLite's build default."""
+    """Connections that have a commit on the disk before they say so, whatever SQLite's build default.
+
+    Made here because the library's remember one prepared statement, and each append needs four.
+    """
 
     def _create_connection(self) -> SQLiteConnection:
-        connection = super()._create_connection()
-        connection.cursor().execute("PRAGMA synchronous=FULL")
-        return connection
+        connection = sqlite3.connect(
+            self.db_name,
+            uri=True,
+            check_same_thread=False,
+            isolation_level=None,
+            timeout=self.lock_timeout or SQLITE3_DEFAULT_LOCK_TIMEOUT,
+        )
+        if not self.is_sqlite_memory_mode and connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.row_factory = sqlite3.Row
+        return SQLiteConnection(connection, self.max_age)
 
 
 class DurableDatastore(SQLiteDatastore):
@@ -205,7 +219,7 @@ def _store_errors() -> Iterator[None]:
         yield
     except sqlite3.IntegrityError as error:
         raise errors.VersionConflict() from error
-    except (PersistenceError, sqlite3.Error) as error:
+    except (EventSourcingError, sqlite3.Error) as error:
         raise errors.StoreError(f"the store failed: {error}") from error
 
 
@@ -267,7 +281,7 @@ class SQLiteLog(RecorderLog):
             recorder = SQLiteLogFactory(env).application_recorder()
             assert isinstance(recorder, SQLiteLogRecorder)
             recorder.max_position()  # a reader makes no tables: this is its first look at the file
-        except (PersistenceError, sqlite3.Error, errors.StoreError) as error:
+        except (EventSourcingError, sqlite3.Error, errors.StoreError) as error:
             raise errors.BadInput(problem=f"{path} is not a Milepost store ({error})") from error
         super().__init__(recorder)
         self._lock = lock

@@ -16,6 +16,8 @@ from adapters.queries.routes import POSITION
 from adapters.web.posts import Posted
 from adapters.web.refusals import Refusal
 
+COMMANDS_PATH = "/api/commands"
+
 _TYPES: dict[Any, OpenAPIType] = {
     str: OpenAPIType.STRING,
     int: OpenAPIType.INTEGER,
@@ -54,11 +56,14 @@ class _Described(JsonRenderPlugin):
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         """The document."""
         (body,), schemas = msgspec.json.schema_components([Posted], ref_template="#/components/schemas/{name}")
-        described = {**openapi_schema, "paths": {**openapi_schema["paths"]}, "components": {**openapi_schema["components"]}}
-        described["components"]["schemas"] = {**schemas, **openapi_schema["components"]["schemas"]}
-        path = described["paths"]["/api/commands"]
+        paths, components = openapi_schema["paths"], openapi_schema["components"]
         content = {"application/json": {"schema": body}}
-        described["paths"]["/api/commands"] = {"post": {**path["post"], "requestBody": {"content": content, "required": True}}}
+        post = {**paths[COMMANDS_PATH]["post"], "requestBody": {"content": content, "required": True}}
+        described = {
+            **openapi_schema,
+            "paths": {**paths, COMMANDS_PATH: {"post": post}},
+            "components": {**components, "schemas": {**schemas, **components["schemas"]}},
+        }
         return super().render(request, described)
 
 

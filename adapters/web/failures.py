@@ -7,7 +7,15 @@ from eventsourcing.persistence import PersistenceError
 from litestar.exceptions import HTTPException
 from sqlalchemy.exc import SQLAlchemyError
 
-from adapters.web.refusals import MAX_BODY_BYTES, BodyTooLarge, InternalError, Refusal, refusal_of, status_of
+from adapters.web.refusals import (
+    MAX_BODY_BYTES,
+    TOO_LARGE,
+    BodyTooLarge,
+    InternalError,
+    Refusal,
+    refusal_of,
+    status_of,
+)
 from domain.errors import StoreError, TaskSchedulerError
 
 OF_THE_STORE = (sqlite3.Error, PersistenceError, SQLAlchemyError)
@@ -33,7 +41,7 @@ def answer_to(error: Exception) -> tuple[int, Refusal]:
 
 def _framework_refusal(error: HTTPException) -> tuple[int, Refusal]:
     """No such path, no such method, a body that is too large."""
-    if error.status_code == http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+    if error.status_code == TOO_LARGE:
         too_large = BodyTooLarge(limit_mib=MAX_BODY_BYTES >> 20)
         return status_of(too_large), refusal_of(too_large)
     phrase = http.HTTPStatus(error.status_code).phrase.lower()

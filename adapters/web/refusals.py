@@ -10,6 +10,7 @@ from domain.errors import TaskSchedulerError
 
 MAX_BODY_BYTES = 16 << 20
 """The largest request."""
+TOO_LARGE = 413
 
 
 class Unauthorized(TaskSchedulerError):
@@ -45,7 +46,7 @@ class InternalError(TaskSchedulerError):
 STATUS: tuple[tuple[type[TaskSchedulerError], int], ...] = (
     (Unauthorized, 401),
     (HostRefused, 403),
-    (BodyTooLarge, 413),
+    (BodyTooLarge, TOO_LARGE),
     (errors.NotFound, 404),
     (errors.Invalid, 400),
     (errors.NotAllowed, 409),

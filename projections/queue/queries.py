@@ -37,7 +37,7 @@ _ORDER: dict[JobOrder, tuple[Any, ...]] = {
     JobOrder.NEWEST: (JOBS.c.number.desc(),),
     JobOrder.DEADLINE: (JOBS.c.deadline_ms.is_(None), JOBS.c.deadline_ms, JOBS.c.number),
     JobOrder.NAME: (JOBS.c.name, JOBS.c.number),
-    JobOrder.ENDED: (JOBS.c.ended_ms.is_not(None), JOBS.c.ended_ms.desc(), JOBS.c.number.desc()),
+    JobOrder.ENDED: (JOBS.c.ended_ms.is_not(None), JOBS.c.ended_ms.desc(), JOBS.c.number),
 }
 
 

@@ -20,7 +20,7 @@ def _workflow_grew(fold: QueueFold, event: w.WorkflowJobAdded, recorded: Recorde
 
 def _workflow_reopened(fold: QueueFold, event: w.WorkflowReopened, recorded: Recorded) -> None:
     row = fold.workflow(event.workflow_id, recorded)
-    row.ended_ms, row.why = None, ""
+    row.ended_ms, row.why, row.archived = None, "", False
 
 
 def _workflow_ended(fold: QueueFold, event: w.WorkflowEvent, recorded: Recorded) -> None:

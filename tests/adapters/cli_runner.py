@@ -15,6 +15,7 @@ import pytest
 
 from adapters.bootstrap import open_direct
 from adapters.cli import main
+from adapters.executors.local import kill_node
 from adapters.executors.locks import is_held
 from adapters.store.sqlite import read_log
 from domain.node import RegisterNode
@@ -144,7 +145,7 @@ def run(data_dir: Path, *args: str) -> Said:
 
 @contextmanager
 def server(data_dir: Path, *args: str) -> "Iterator[subprocess.Popen[str]]":
-    """A server that answers; in the end it is told to leave nothing behind."""
+    """A server that answers; in the end nothing of it is left, nor of its nodes."""
     process = start(data_dir, "serve", "--json", "--port", "0", *args)
     try:
         assert process.stdout is not None
@@ -153,7 +154,7 @@ def server(data_dir: Path, *args: str) -> "Iterator[subprocess.Popen[str]]":
         yield process
     finally:
         stop(process)
-        shut_down(data_dir)
+        kill_nodes(data_dir)
 
 
 def stop(process: "subprocess.Popen[str]", how: signal.Signals = signal.SIGTERM) -> Said:
@@ -163,17 +164,13 @@ def stop(process: "subprocess.Popen[str]", how: signal.Signals = signal.SIGTERM)
     return finish(process)
 
 
-def shut_down(data_dir: Path) -> None:
+def kill_nodes(data_dir: Path) -> None:
     """Ends nodes that a server has left, with all that runs there."""
+    for node_id in living_nodes(data_dir):
+        kill_node(data_dir, node_id)
+
+
+def living_nodes(data_dir: Path) -> list[str]:
+    """Nodes whose supervisors live."""
     nodes = data_dir / "nodes"
-    left = [each for each in nodes.iterdir() if is_held(each / "lock")] if nodes.exists() else []
-    if left:
-        stop(start_and_wait(data_dir), signal.SIGINT)
-
-
-def start_and_wait(data_dir: Path) -> "subprocess.Popen[str]":
-    """A server that ends what runs when it is stopped."""
-    process = start(data_dir, "serve", "--json", "--port", "0", "--nodes", "2", "--terminate")
-    assert process.stdout is not None
-    process.stdout.readline()
-    return process
+    return sorted(each.name for each in nodes.iterdir() if is_held(each / "lock")) if nodes.exists() else []

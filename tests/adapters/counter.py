@@ -1,5 +1,6 @@
-"""A farm with a counter: a desk over a store in a directory, its queries, and a day on which a bit of everything happens."""
+"""A farm with a counter: a desk over a store, its queries, and a day on which a bit of everything happens."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,7 @@ class Counter(Desk):
     def __init__(self, data_dir: Path, log: Log) -> None:
         super().__init__(log)
         self.data_dir = data_dir
+        self.clock.advance(max(0, self.app.farm.now_ms + 2 * SECOND - self.clock.now_ms()))
         self.views = ProjectionRunner(open_views("sqlite://"), log.read, log.position)
         self.queries = Queries(
             log,
@@ -65,6 +67,14 @@ def counter(data_dir: Path, on_disk: bool = False) -> Iterator[Counter]:
         opened.close()
 
 
+@contextmanager
+def copy_of(store: Path, data_dir: Path) -> Iterator[Counter]:
+    """A farm that goes on from where another one was when its store was closed."""
+    shutil.copytree(store, data_dir)
+    with counter(data_dir, on_disk=True) as opened:
+        yield opened
+
+
 def beside(opened: Counter) -> Queries:
     """Other eyes on the same directory, as a program without a server has them: own log, own read models, own farm."""
     log = read_log(opened.data_dir)
@@ -73,7 +83,7 @@ def beside(opened: Counter) -> Queries:
 
 
 def a_day(desk: Desk) -> None:
-    """A workflow, an array with a failure and a lost node, holds, refusals, a checkpoint, a bypass, and time between."""
+    """A workflow, an array with a failure and a lost node, a hold, a refusal, a checkpoint, a bypass, and time."""
     desk.nodes("n1", "n2", cores=4, memory_mib=8192)
     desk.client("show", max_tasks=6)
     desk.clock.advance(SECOND)

@@ -271,5 +271,14 @@ def test_read_models_are_compared_and_made_anew(milepost: Cli, shot: str) -> Non
     assert "are what the log says" in milepost("rebuild", "--check").out
 
 
+def test_damaged_read_models_are_named_and_made_anew(milepost: Cli, shot: str) -> None:
+    for path in milepost.data_dir.glob("views.db*"):
+        path.unlink()
+    (milepost.data_dir / "views.db").write_bytes(b"torn page" * 1_000)
+    assert "`milepost rebuild`" in milepost("queue", code=5).err
+    milepost("rebuild")
+    assert milepost.json("queue")["rows"][0]["job_id"] == shot
+
+
 def test_the_demo_wants_a_directory_of_its_own(milepost: Cli) -> None:
     assert "is not empty" in milepost("demo", "--data", str(milepost.data_dir), code=2).err

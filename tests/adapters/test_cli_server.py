@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from adapters.executors.locks import is_held
 from tests.adapters.cli_runner import (
     TEMPLATE,
     Cli,
     environment,
     eventually,
     finish,
+    kill_nodes,
+    living_nodes,
     run,
     server,
-    shut_down,
     start,
     stop,
 )
@@ -142,9 +142,12 @@ def test_hold_pause_requeue_and_cancel_reach_what_runs(milepost: Cli) -> None:
     milepost("cancel", job, "--why", "no longer needed")
     milepost.until(job, "cancelled")
     assert milepost("wait", job, code=1).out.startswith(f"{job}  cancelled")
-    outcomes = [each["outcome"] for each in milepost.json("show", job)["attempts"]]
-    assert outcomes == ["requeued", "cancelled"]
+    eventually(lambda: _outcomes(milepost, job) == ["requeued", "cancelled"], "both attempts were told to end, and did")
     assert "no longer needed" in milepost("story", job).out
+
+
+def _outcomes(milepost: Cli, job: str) -> list[str]:
+    return [each["outcome"] for each in milepost.json("show", job)["attempts"]]
 
 
 def test_the_most_urgent_goes_first(milepost: Cli) -> None:
@@ -152,13 +155,11 @@ def test_the_most_urgent_goes_first(milepost: Cli) -> None:
     first, second = (milepost.submit("--name", name, "--", "true") for name in ("first", "second"))
     milepost("prioritize", "high", second)
     assert [row["name"] for row in milepost.json("queue")["rows"]] == ["second", "first"]
-    eventually(lambda: "draining" in milepost.json("queue")["rows"][0]["why"], "the cycle says why")
-    assert "no node takes work" in milepost("queue", "--why").out or "draining" in milepost("queue", "--why").out
+    eventually(lambda: "no node takes work now" in milepost("queue", "--why").out, "the cycle says why")
     milepost("undrain", "node-1")
     milepost("wait", first, second)
     placed = [milepost.json("show", job)["attempts"][0]["placed_ms"] for job in (second, first)]
     assert placed == sorted(placed)
-    assert "undrained" not in milepost("nodes").out
     milepost("undrain", "node-2")
 
 
@@ -229,101 +230,99 @@ def test_one_store_has_one_server(milepost: Cli, served: Path) -> None:
     assert milepost.json("rebuild", "--check")["differences"] == []
 
 
-def test_a_server_that_is_left_is_taken_over_with_all_that_runs(tmp_path: Path) -> None:
-    data_dir = tmp_path / "farm"
-    with server(data_dir) as first:
-        job = run(data_dir, "submit", "--json", "--", "sh", "-c", "sleep 2; echo survived").document["job_ids"][0]
-        eventually(lambda: _job(data_dir, job)["status"] == "running", "it runs")
-        said = stop(first)
-        assert (said.code, said.err.splitlines()[-1]) == (0, "stopped") or said.code == 0
-        assert is_held(data_dir / "nodes" / "node-1" / "lock")
-        with server(data_dir):
-            assert run(data_dir, "wait", job).code == 0
-            assert run(data_dir, "logs", job).out == "survived\n"
-            assert _job(data_dir, job)["attempts"] == 1
+def test_a_port_that_is_taken_stops_a_server_before_any_node_starts(milepost: Cli, tmp_path: Path) -> None:
+    port = milepost.json("status")["server"]["url"].rpartition(":")[2]
+    other = tmp_path / "other"
+    said = milepost("serve", "--data", str(other), "--port", port, code=2)
+    assert f"cannot listen on 127.0.0.1:{port}" in said.err
+    assert said.err.count("\n") == 1
+    assert not (other / "nodes").exists()
 
 
-def test_a_server_that_drains_waits_and_one_that_terminates_does_not(tmp_path: Path) -> None:
-    data_dir = tmp_path / "farm"
-    with server(data_dir, "--terminate") as process:
-        job = run(data_dir, "submit", "--json", "--", "sleep", SLEEP).document["job_ids"][0]
-        eventually(lambda: _job(data_dir, job)["status"] == "running", "it runs")
+@pytest.fixture
+def alone(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Cli]:
+    """The command line on a farm without a server; nodes that a test leaves there are killed."""
+    cli = Cli(tmp_path / "farm", capsys, monkeypatch)
+    yield cli
+    kill_nodes(cli.data_dir)
+
+
+def test_what_a_server_leaves_the_next_one_takes_over_or_ends(alone: Cli) -> None:
+    with server(alone.data_dir) as process:
+        job = alone.submit("--", "sh", "-c", "sleep 3; echo survived")
+        alone.until(job, "running")
+        said = stop(process)
+        assert (said.code, said.err) == (0, "")  # what it does is said in text alone, and this one speaks JSON
+        assert living_nodes(alone.data_dir) == ["node-1"]
+        assert alone.json("status")["server"] is None
+        with server(alone.data_dir, "--terminate") as second:
+            alone("wait", job)
+            assert alone("logs", job).out == "survived\n"
+            assert alone.json("show", job)["job"]["attempts"] == 1
+            job = alone.submit("--", "sleep", SLEEP)
+            alone.until(job, "running")
+            assert stop(second).code == 0
+    assert alone.status(job) == "queued"
+    assert living_nodes(alone.data_dir) == []
+    assert not (alone.data_dir / "server.json").exists()
+
+
+def test_a_server_that_drains_waits_until_it_is_forced(alone: Cli) -> None:
+    with server(alone.data_dir, "--drain") as process:
+        job = alone.submit("--", "sleep", "1")
+        alone.until(job, "running")
         assert stop(process).code == 0
-    assert _job(data_dir, job)["status"] == "queued"
-    assert not is_held(data_dir / "nodes" / "node-1" / "lock")
-    run(data_dir, "cancel", job)
-    with server(data_dir, "--drain") as process:
-        job = run(data_dir, "submit", "--json", "--", "sleep", "1").document["job_ids"][0]
-        eventually(lambda: _job(data_dir, job)["status"] == "running", "it runs")
-        assert stop(process).code == 0
-    assert _job(data_dir, job)["status"] == "completed"
-    assert not (data_dir / "server.json").exists()
-
-
-def test_a_second_signal_ends_a_server_at_once(tmp_path: Path) -> None:
-    data_dir = tmp_path / "farm"
-    with server(data_dir, "--drain") as process:
-        job = run(data_dir, "submit", "--json", "--", "sleep", SLEEP).document["job_ids"][0]
-        eventually(lambda: _job(data_dir, job)["status"] == "running", "it runs")
+    assert alone.status(job) == "completed"
+    with server(alone.data_dir, "--drain") as process:
+        job = alone.submit("--", "sleep", SLEEP)
+        alone.until(job, "running")
         process.send_signal(signal.SIGINT)
         time.sleep(0.3)  # the first signal is being heeded: there is nothing to see from outside
+        assert alone("hold", job).code == 0  # the door stays open while it waits
         said = stop(process, signal.SIGINT)
-        assert said.code == 130
-        assert "forced" in said.err
-        assert _job(data_dir, job)["status"] == "running"
-    assert run(data_dir, "show", job).code == 0
+        assert (said.code, said.err) == (130, "milepost: forced; nodes and attempts go on\n")
+        assert alone.status(job) == "running"
+        assert living_nodes(alone.data_dir) == ["node-1"]
 
 
-def test_the_command_line_goes_on_when_a_server_was_killed(tmp_path: Path) -> None:
-    data_dir = tmp_path / "farm"
-    with server(data_dir) as process:
+def test_the_command_line_goes_on_when_a_server_was_killed(alone: Cli) -> None:
+    with server(alone.data_dir) as process:
         process.kill()
         finish(process)
-        assert run(data_dir, "queue").out == "The queue is empty.\n"
-        assert run(data_dir, "submit", "--", "true").code == 0
-        assert run(data_dir, "status", "--json").document["server"] is None
-
-
-def _job(data_dir: Path, job: str) -> dict[str, object]:
-    found: dict[str, object] = run(data_dir, "show", "--json", job).document["job"]
-    return found
+        assert alone("queue").out == "The queue is empty.\n"
+        alone("submit", "--", "true")
+        assert alone.json("status")["server"] is None
 
 
 # -- run ---------------------------------------------------------------------------------------------------------
 
 
-def test_run_works_off_the_queue_and_says_what_failed(tmp_path: Path) -> None:
-    data_dir = tmp_path / "farm"
-    assert run(data_dir, "submit", "--array", "1-4", "--", "true").code == 0
-    said = run(data_dir, "run", "--nodes", "2")
+def test_run_works_off_the_queue_and_says_what_failed(alone: Cli) -> None:
+    alone("submit", "--array", "1-4", "--", "true")
+    said = run(alone.data_dir, "run", "--nodes", "2")
     assert (said.code, said.out) == (0, "done: 1 completed\n")
     assert "completed" in said.err
-    run(data_dir, "submit", "--name", "bad", "--", "false")
-    run(data_dir, "submit", "--hold", "--name", "kept", "--", "true")
-    said = run(data_dir, "run", "--nodes", "2", "--json")
-    assert said.code == 1
+    failed = alone.submit("--name", "bad", "--", "false")
+    alone("submit", "--hold", "--name", "kept", "--", "true")
+    said = run(alone.data_dir, "run", "--nodes", "2", "--json")
     answer = said.document
-    assert (len(answer["failed"]), answer["completed"]) == (1, [])
+    assert (said.code, answer["failed"], answer["completed"]) == (1, [failed], [])
     assert [(each["name"], each["why"]) for each in answer["left"]] == [("kept", "is held")]
-    assert not is_held(data_dir / "nodes" / "node-1" / "lock")
+    assert living_nodes(alone.data_dir) == []
 
 
-def test_run_lets_other_commands_in_and_can_be_interrupted(tmp_path: Path) -> None:
-    data_dir = tmp_path / "farm"
-    job = run(data_dir, "submit", "--json", "--", "sleep", SLEEP).document["job_ids"][0]
-    other = run(data_dir, "submit", "--json", "--cpus", "0", "--", "sleep", SLEEP).document["job_ids"][0]
-    process = start(data_dir, "run", "--nodes", "1")
+def test_run_lets_other_commands_in_and_can_be_interrupted(alone: Cli) -> None:
+    job, other = (alone.submit("--cpus", "0.5", "--", "sleep", SLEEP) for _ in range(2))
+    process = start(alone.data_dir, "run", "--nodes", "1")
     try:
-        eventually(lambda: (data_dir / "server.json").exists(), "the door is open")
-        eventually(lambda: _job(data_dir, job)["status"] == "running", "it runs")
-        assert run(data_dir, "cancel", other).code == 0
-        said = stop(process, signal.SIGINT)
+        eventually((alone.data_dir / "server.json").exists, "the door is open")
+        alone.until(job, "running")
+        alone("cancel", other)
     finally:
-        stop(process)
-        shut_down(data_dir)
+        said = stop(process, signal.SIGINT)
     assert said.code == 130
-    assert _job(data_dir, job)["status"] == "queued"
-    assert _job(data_dir, other)["status"] == "cancelled"
+    assert (alone.status(job), alone.status(other)) == ("queued", "cancelled")
+    assert living_nodes(alone.data_dir) == []
 
 
 def test_settings_of_the_file_are_heeded(served: Path, milepost: Cli) -> None:

@@ -6,6 +6,7 @@ import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from adapters.cli import values as v
 from adapters.cli.exits import MAX_LINE_CHARS, one_line
@@ -152,3 +153,12 @@ def test_a_narrow_terminal_leaves_out_columns_before_it_cuts_ids() -> None:
 
 def test_a_column_without_text_is_left_out() -> None:
     assert [str(c.header) for c in table(COLUMNS, [("job-1", "x", "", "")], 80).columns] == ["JOB", "NAME"]
+
+
+def test_what_does_not_fit_goes_on_below_where_nothing_may_be_lost() -> None:
+    columns = [Column("JOB"), Column("WAITS FOR", flexible=True, least=10, wraps=True)]
+    made = table(columns, [("job-1", "needs 4 cores; node-3 comes closest")], 20)
+    with (screen := Console(width=20)).capture() as captured:
+        screen.print(made)
+    lines = [line.split("  ", 1)[-1].strip() for line in captured.get().splitlines()[1:]]
+    assert " ".join(lines) == "needs 4 cores; node-3 comes closest"

@@ -1,6 +1,7 @@
 """The door that programs use: with a server and without, and what happens when the server goes away half-way."""
 
 import os
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -20,30 +21,34 @@ from domain import errors
 from domain.job import commands as c
 from domain.job.commands import HoldJob, SubmitJob
 from domain.messages import Command
-from tests.adapters.counter import Counter, a_day, counter
-from tests.adapters.test_api import PATHS
+from tests.adapters.caller import PATHS, PATIENCE_S
+from tests.adapters.counter import Counter, a_day, copy_of, counter
 from tests.builders import spec
-
-PATIENCE_S = 20
 
 
 def submit(job_id: str) -> SubmitJob:
     return SubmitJob(spec=spec(job_id, client_id="default"))
 
 
-@pytest.fixture
-def data_dir(tmp_path: Path) -> Path:
-    """A store with a day in it, that nobody holds."""
-    with counter(tmp_path / "data", on_disk=True) as opened:
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of a farm with a day behind it, to be copied."""
+    data_dir = tmp_path_factory.mktemp("store") / "data"
+    with counter(data_dir, on_disk=True) as opened:
         a_day(opened)
-    return tmp_path / "data"
+    return data_dir
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Counter]:
-    """The same with a server."""
-    with counter(tmp_path / "data", on_disk=True) as opened:
-        a_day(opened)
+def data_dir(store: Path, tmp_path: Path) -> Path:
+    """Such a store that nobody holds."""
+    return Path(shutil.copytree(store, tmp_path / "data"))
+
+
+@pytest.fixture
+def served(store: Path, tmp_path: Path) -> Iterator[Counter]:
+    """Such a store with a server."""
+    with copy_of(store, tmp_path / "data") as opened:
         door = serve_http(opened)
         try:
             yield opened
@@ -112,6 +117,12 @@ def test_a_command_that_is_given_again_is_answered_the_same(door: Door) -> None:
     door.handle([HoldJob(job_id="job-x")])
     assert door.handle([submit("job-x")], command_id="cmd-1") == first
     assert len(door.get("/api/events", entity="job-x")["rows"]) == 2
+
+
+def test_a_path_may_have_any_characters(door: Door) -> None:
+    door.handle([SubmitJob(spec=spec("job-x", client_id="default", name="Größe 1\r\nX: y"))])
+    assert door.get("/api/resolve/job/Größe 1\r\nX: y")["id"] == "job-x"
+    assert door.get("/api/resolve/job/Gr%C3%B6%C3%9Fe%201%0D%0AX%3A%20y")["id"] == "job-x"
 
 
 def test_what_is_too_large_is_not_even_sent(door: Door) -> None:

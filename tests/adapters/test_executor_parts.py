@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import selectors
 import subprocess
 import sys
+import threading
 from itertools import pairwise
 from pathlib import Path
 from signal import SIGKILL
@@ -13,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.executors.attempt_files import AttemptFiles, StartRecord, encode_line
-from adapters.executors.checkpoint_reads import STEP_BYTES, CheckpointReads, Seal
+from adapters.executors.background import Background
 from adapters.executors.files import write_once, write_whole
 from adapters.executors.layout import Layout, safe_name
 from adapters.executors.lease import Lease
@@ -31,6 +33,7 @@ from adapters.executors.process_lines import (
     said_in,
 )
 from adapters.executors.processes import all_stats, children_of, family, send, stat_of
+from adapters.executors.seals import PIECE_BYTES, Seal, seal
 from adapters.executors.timers import Timers
 from adapters.executors.wire import LineBuffer
 from application.ports import AttemptExited, AttemptPartial, AttemptProgress, AttemptStarted
@@ -242,36 +245,57 @@ def test_ids_that_are_no_names_are_refused(name: str) -> None:
         Layout(Path("/data")).attempt(name)
 
 
-@pytest.mark.parametrize("size", [0, 1, STEP_BYTES, STEP_BYTES + 1])
-def test_a_checkpoint_is_read_in_steps(tmp_path: Path, size: int) -> None:
+@pytest.mark.parametrize("size", [0, 1, PIECE_BYTES, PIECE_BYTES + 1])
+def test_a_seal_is_size_and_hash(tmp_path: Path, size: int) -> None:
     path = tmp_path / "state"
     path.write_bytes(os.urandom(size))
-    assert read_all(path) == Seal(size, hashlib.sha256(path.read_bytes()).hexdigest())
+    assert seal(path) == Seal(size, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def test_a_checkpoint_that_is_replaced_while_it_is_read_does_not_count(tmp_path: Path) -> None:
+def test_a_file_that_is_replaced_while_it_is_read_has_no_seal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "state"
-    path.write_bytes(bytes(3 * STEP_BYTES))
-    reads, results = CheckpointReads(), list[Seal | str]()
-    reads.add(path, results.append)
-    reads.step()
-    write_whole(path, b"another")
-    while reads.is_busy():
-        reads.step()
-    assert results == ["it was changed while it was read"]
+    path.write_bytes(b"one")
+    read = os.read
+
+    def replacing(descriptor: int, count: int) -> bytes:
+        write_whole(path, b"two", durable=False)
+        return read(descriptor, count)
+
+    monkeypatch.setattr("adapters.executors.seals.os.read", replacing)
+    assert seal(path) == "it was changed while it was read"
 
 
-def test_what_is_not_there_has_no_seal(tmp_path: Path) -> None:
-    assert read_all(tmp_path / "missing") == "No such file or directory"
-    assert read_all(tmp_path) == "it is not a regular file"
+def test_what_is_no_file_has_no_seal(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert seal(tmp_path / "missing") == "No such file or directory"
+    assert seal(tmp_path / "pipe") == "it is not a regular file"
+    assert seal(tmp_path) == "it is not a regular file"
 
 
-def read_all(path: Path) -> Seal | str:
-    reads, results = CheckpointReads(), list[Seal | str]()
-    reads.add(path, results.append)
-    while reads.is_busy():
-        reads.step()
-    return results[0]
+# -- work in the background --------------------------------------------------------------------------------------------
+
+
+def test_work_is_done_by_threads_and_what_follows_by_the_loop(tmp_path: Path) -> None:
+    selector, results = selectors.DefaultSelector(), list[object]()
+    background = Background(selector, threads=2)
+    background.do(threading.get_ident, results.append)
+    background.do((tmp_path / "missing").read_bytes, results.append)
+    while len(results) < 2:
+        turn(selector)
+    assert threading.get_ident() not in results
+    assert any(isinstance(result, FileNotFoundError) for result in results)
+
+
+def test_a_mistake_in_the_background_is_raised_in_the_loop() -> None:
+    selector = selectors.DefaultSelector()
+    Background(selector, threads=1).do(lambda: 1 // 0, lambda result: None)
+    with pytest.raises(ZeroDivisionError):
+        turn(selector)
+
+
+def turn(selector: selectors.BaseSelector) -> None:
+    for key, _ in selector.select(10):
+        key.data()
 
 
 # -- locks and processes -----------------------------------------------------------------------------------------------

@@ -302,8 +302,8 @@ def test_a_renewed_lease_does_not_end(farm: LocalFarm) -> None:
     farm.data_dir.mkdir()
     with Layout(farm.data_dir).server_lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        watch = farm.up(lease_ms=600, heartbeat_ms=50)
-        watch.executor.start([attempt := launch("renewed", "sh", "-c", "sleep 1.2")])
+        watch = farm.up(lease_ms=900, heartbeat_ms=50)
+        watch.executor.start([attempt := launch("renewed", "sh", "-c", "sleep 1.3")])
         assert watch.end(attempt).failure is None
 
 

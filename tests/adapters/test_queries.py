@@ -1,5 +1,6 @@
 """Questions to the farm: the present and the past give the same answers, and explanations come from the log."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,31 +17,32 @@ from adapters.queries.past import Point
 from adapters.store.memory import MemoryLog
 from application import farms
 from domain import errors
-from domain.cycle import CycleDecided
 from domain.job import commands as c
-from domain.job.values import FailureClass, Job
 from domain.messages import Meta, Recorded
 from projections import queue
 from projections.queue import JobFilter
 from projections.runner import ProjectionRunner
 from projections.tables import open_views
 from tests.adapters.counter import ODD_NAME, Counter, a_day, as_json, beside, counter
-from tests.builders import NOW, SECOND, need
 from tests.history import History, histories
 
 JOBS = ("job-a1", "job-a2", "job-a3", "job-b", "job-c", "job-d", "job-e")
 
 
-@pytest.fixture
-def farm(tmp_path: Path) -> Iterator[Counter]:
-    with counter(tmp_path) as opened:
+@pytest.fixture(scope="module")
+def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counter]:
+    """A farm with a day behind it, for tests that change nothing."""
+    with counter(tmp_path_factory.mktemp("day")) as opened:
+        a_day(opened)
         yield opened
 
 
 @pytest.fixture
-def day(farm: Counter) -> Counter:
-    a_day(farm)
-    return farm
+def own_day(tmp_path: Path) -> Iterator[Counter]:
+    """Such a farm for one test alone."""
+    with counter(tmp_path) as opened:
+        a_day(opened)
+        yield opened
 
 
 # -- present and past ------------------------------------------------------------------------------------------------
@@ -192,95 +194,6 @@ def test_dependencies_of_a_job_are_shown_with_their_states(day: Counter) -> None
     assert edges == {("job-a1", "job-a2"): "satisfied", ("job-a2", "job-a3"): "bypassed"}
 
 
-# -- explain -----------------------------------------------------------------------------------------------------
-
-
-def test_an_explanation_has_numbers_and_their_sentence(farm: Counter) -> None:
-    farm.nodes("n1", cores=4)
-    farm.submit("job-1", requirement=need(3))
-    farm.submit("job-2", requirement=need(2))
-    farm.cycle()
-    (reason,) = farm.ask("/api/explain/job-2")["reasons"]
-    text = "needs 2 cores; n1 comes closest with 1 core free"
-    assert reason == {
-        "code": "resources-short",
-        "needed": 2000,
-        "available": 1000,
-        "resource": "millicores",
-        "node_id": "n1",
-        "entity": "",
-        "until_ms": None,
-        "text": text,
-    }
-    assert text in farm.ask("/api/explain/job-2")["text"]
-    assert farm.ask("/api/queue", text="job-2")["rows"][0]["why"] == text
-
-
-def test_an_explanation_tells_the_waits_in_order_and_where_the_job_went(farm: Counter) -> None:
-    farm.nodes("n1", cores=4)
-    farm.submit("job-1", requirement=need(3))
-    farm.submit("job-2", requirement=need(2), after=("job-1",), held=True)
-    farm.cycle()
-    for step in (
-        lambda: farm.do(c.UnholdJob(job_id="job-2")),
-        lambda: farm.submit("job-3", requirement=need(3)),
-        lambda: (farm.finish("job-1"), farm.do(c.HoldJob(job_id="job-2"))),
-        farm.cycle,
-        lambda: (farm.do(c.UnholdJob(job_id="job-2")), farm.cycle()),
-        lambda: (farm.finish("job-3"), farm.cycle()),
-        lambda: farm.start("job-2"),
-    ):
-        farm.clock.advance(SECOND)
-        step()
-    told = farm.ask("/api/explain/job-2")
-    codes = [(w["from_ms"] - NOW, w["to_ms"] - NOW, [r["code"] for r in w["reasons"]]) for w in told["waits"]]
-    assert codes == [
-        (0, 1_000, ["held", "dependency"]),
-        (1_000, 3_000, ["dependency"]),
-        (3_000, 5_000, ["held"]),
-        (5_000, 6_000, ["resources-short"]),
-    ]
-    (placed,) = told["placements"]
-    assert (placed["nodes"], placed["policy"], placed["order"], placed["candidates"]) == (
-        [["n1", 1]], "best-fit", "priority", 1,
-    )  # fmt: skip
-    assert (told["started_ms"], told["waited_ms"], told["reasons"]) == (NOW + 7_000, 7_000, [])
-    assert "Task 0 went to n1" in told["text"]
-    assert "2 s from" in told["text"]
-
-
-def test_an_explanation_of_the_past_is_not_changed_by_what_came_later(day: Counter) -> None:
-    then = {
-        (job_id, position): day.ask(f"/api/explain/{job_id}", at=f"@{position}")
-        for job_id in ("job-a2", "job-b", "job-c")
-        for position in (day.log.stream(job_id)[0].position, day.log.stream(job_id)[-1].position, day.position)
-    }
-    day.do(c.CancelJob(job_id="job-b"), c.HoldJob(job_id="job-c"))
-    day.clock.advance(SECOND)
-    day.cycle()
-    for (job_id, position), told in then.items():
-        assert day.ask(f"/api/explain/{job_id}", at=f"@{position}") == told
-
-
-def test_a_reason_that_was_recorded_before_the_job_came_counts_for_it_too(farm: Counter) -> None:
-    """Its segment was blocked already, so no cycle wrote anything new when it joined."""
-    farm.nodes("n1", cores=4)
-    farm.submit("job-1", requirement=need(3))
-    farm.submit("job-2", requirement=need(2))
-    farm.cycle()
-    farm.clock.advance(86_400_000)  # into the next day, whose cycle stream has not begun
-    before = farm.position
-    farm.submit("job-3", requirement=need(2))
-    assert not [each for each in farm.recorded(before) if isinstance(each.event, CycleDecided)]
-    assert [reason["code"] for reason in farm.ask("/api/explain/job-3")["reasons"]] == ["resources-short"]
-
-
-def test_how_an_ended_job_is_explained(day: Counter) -> None:
-    assert "was cancelled" in day.ask("/api/explain/job-d")["text"]
-    assert "it never ran" in day.ask("/api/explain/job-d")["text"]
-    assert "(job-a1) completed at" in day.ask("/api/explain/job-a1")["text"]
-
-
 # -- the farm ----------------------------------------------------------------------------------------------------
 
 
@@ -369,24 +282,24 @@ def test_the_audit_knows_who_and_what_was_refused(day: Counter) -> None:
     assert [row["position"] for row in newest + older] == list(range(day.position, day.position - 6, -1))
 
 
-def test_the_output_of_an_attempt_is_found(day: Counter) -> None:
-    newest = day.ask("/api/jobs/job-b")["attempts"][-1]
+def test_the_output_of_an_attempt_is_found(own_day: Counter) -> None:
+    newest = own_day.ask("/api/jobs/job-b")["attempts"][-1]
     file = Path(newest["output_log"])
-    assert day.ask("/api/logs/job-b")["text"] == ""
+    assert own_day.ask("/api/logs/job-b")["text"] == ""
     file.parent.mkdir(parents=True)
     file.write_bytes(b"one\ntwo\n\xff\nthree\n")
-    found = day.ask("/api/logs/job-b")
+    found = own_day.ask("/api/logs/job-b")
     assert (found["text"], found["attempt_id"], found["complete"]) == (
         "one\ntwo\n�\nthree\n",
         newest["attempt_id"],
         True,
     )
-    tail = day.ask("/api/logs/job-b", tail=1, attempt=newest["attempt"])
+    tail = own_day.ask("/api/logs/job-b", tail=1, attempt=newest["attempt"])
     assert (tail["text"], tail["complete"], tail["size_bytes"]) == ("three\n", False, 16)
     with pytest.raises(errors.NotFound, match="no attempt yet"):
-        day.ask("/api/logs/job-e")
+        own_day.ask("/api/logs/job-e")
     with pytest.raises(errors.NotFound, match="no attempt 99"):
-        day.ask("/api/logs/job-b", attempt=99)
+        own_day.ask("/api/logs/job-b", attempt=99)
 
 
 # -- who is meant ------------------------------------------------------------------------------------------------
@@ -398,6 +311,7 @@ def test_the_output_of_an_attempt_is_found(day: Counter) -> None:
         ("job", "job-b", ("job", "job-b")),
         ("job", "b", ("job", "job-b")),
         ("job", ODD_NAME, ("job", "job-b")),
+        ("job", "comp", ("job", "job-c")),  # job-d of this name has been cancelled
         ("job", "job-d", ("job", "job-d")),
         ("any", "wf-1", ("workflow", "wf-1")),
         ("any", "a film", ("workflow", "wf-1")),
@@ -413,12 +327,20 @@ def test_a_beginning_or_a_name_is_enough(day: Counter, kind: str, text: str, mea
     assert found["id"] == (meant[1] or found["id"])
 
 
-def test_what_could_be_several_is_refused_with_the_candidates(day: Counter) -> None:
+def test_the_name_of_an_ended_job_counts_while_no_live_one_has_it(own_day: Counter) -> None:
+    own_day.do(c.CancelJob(job_id="job-b"))
+    assert own_day.ask(f"/api/resolve/any/{quote(ODD_NAME, safe='')}")["id"] == "job-b"
+    own_day.do(c.CancelJob(job_id="job-c"))
+    with pytest.raises(errors.AmbiguousId, match="job-d, job-c"):
+        own_day.ask("/api/resolve/job/comp")
+
+
+def test_what_could_be_several_is_refused_with_the_candidates(own_day: Counter) -> None:
     with pytest.raises(errors.AmbiguousId, match="job-a1, job-a2, job-a3"):
-        day.ask("/api/jobs/job-a")
-    day.submit("job-f", name="comp")
+        own_day.ask("/api/jobs/job-a")
+    own_day.submit("job-f", name="comp")
     with pytest.raises(errors.AmbiguousId, match="job-c, job-f"):
-        day.ask("/api/resolve/job/comp")
+        own_day.ask("/api/resolve/job/comp")
 
 
 @pytest.mark.parametrize(
@@ -464,55 +386,47 @@ def test_a_wrong_parameter_is_named(day: Counter, path: str, parameters: dict[st
     assert refused.value.fields["place"] == place
 
 
-# -- waiting -----------------------------------------------------------------------------------------------------
-
-
-def test_who_waits_for_what_has_ended_is_answered_at_once(day: Counter) -> None:
-    found = day.ask("/api/wait/job-a1", timeout_s=60)
-    assert (found["outcome"], found["status"], found["kind"]) == ("ended", "completed", "job")
-
-
-def test_who_waits_in_vain_is_told_what_it_waits_for(day: Counter) -> None:
-    found = day.ask("/api/wait/job-e", timeout_s=0)
-    assert (found["outcome"], found["why"]) == ("timeout", "waits for job-c to complete")
-
-
-def test_who_waits_for_what_can_never_go_on_is_told_so_at_once(farm: Counter) -> None:
-    farm.nodes("n1")
-    farm.submit("job-1")
-    farm.submit("job-2", after=("job-1",))
-    farm.submit("job-3", after=("job-2",))
-    farm.submit("job-4", after=("job-3",))
-    assert farm.ask("/api/wait/job-4", timeout_s=0)["outcome"] == "timeout"
-    farm.run("job-1", failure=FailureClass.EXIT)
-    found = farm.ask("/api/wait/job-4", timeout_s=60)
-    assert (found["outcome"], found["status"], found["ended_ms"]) == ("stuck", "pending", None)
-    assert "job-2" in found["why"]
-
-
-def test_a_workflow_is_waited_for_like_a_job(day: Counter) -> None:
-    assert day.ask("/api/wait/wf-1", timeout_s=0)["outcome"] == "timeout"
-    day.do(*(c.CancelJob(job_id=job_id) for job_id in ("job-a2", "job-a3")))
-    found = day.ask("/api/wait/wf-1", timeout_s=60)
-    assert (found["outcome"], found["status"], found["ended_ms"]) == ("ended", "cancelled", day.clock.now_ms())
-    with pytest.raises(errors.BadInput, match="only jobs and workflows end"):
-        day.ask("/api/wait/n1")
-
-
-def test_a_closed_counter_keeps_nobody_waiting(day: Counter) -> None:
-    day.queries.close()
-    assert day.ask("/api/wait/job-e", timeout_s=60)["outcome"] == "timeout"
-
-
-def test_a_long_chain_of_jobs_is_no_trouble(farm: Counter) -> None:
-    farm.submit("job-0000")
-    for number in range(1, 1_500):
-        farm.submit(f"job-{number:04}", after=(f"job-{number - 1:04}",))
-    assert farm.ask("/api/wait/job-1499", timeout_s=0)["outcome"] == "timeout"
-
-
 def test_every_question_takes_the_position_of_ones_own_writes(day: Counter) -> None:
-    assert isinstance(day.queries, Queries)
-    assert day.ask("/api/queue", position=day.position)["position"] == day.position
-    state: Job = day.job("job-b")
-    assert state.spec.job_id == "job-b"
+    for path in ("/api/queue", "/api/status", "/api/clients", "/api/explain/job-b"):
+        assert day.ask(path, position=day.position)["position"] == day.position
+    with pytest.raises(errors.BadInput, match=f"the log ends at @{day.position}"):
+        day.ask("/api/queue", position=day.position + 1)
+
+
+def test_who_asks_a_live_server_sees_his_own_writes(own_day: Counter) -> None:
+    """Read models that a thread of the server keeps up with the log, woken by every commit."""
+    stop, wake = threading.Event(), threading.Event()
+    own_day.app.listen(lambda recorded: wake.set())
+    folding = threading.Thread(target=own_day.views.run, args=(stop, wake))
+    folding.start()
+    live = Queries(
+        own_day.log,
+        own_day.views,
+        farm=lambda: own_day.app.farm,
+        data_dir=own_day.data_dir,
+        lock=own_day.app.lock,
+        clock=own_day.clock,
+        live=True,
+    )
+    for number in range(20):
+        own_day.submit(f"job-x{number}")
+        found = live.get("/api/queue", text=f"job-x{number}", position=own_day.position)
+        assert [row["job_id"] for row in found["rows"]] == [f"job-x{number}"]
+        assert live.get(f"/api/jobs/job-x{number}")["job"]["status"] == "queued"
+    stop.set()
+    wake.set()
+    folding.join()
+
+
+def test_a_job_that_the_read_models_do_not_know_yet_is_read_from_the_log(own_day: Counter) -> None:
+    live = Queries(
+        own_day.log,
+        own_day.views,
+        farm=lambda: own_day.app.farm,
+        data_dir=own_day.data_dir,
+        clock=own_day.clock,
+        live=True,
+    )  # and nobody folds
+    own_day.submit("job-new")
+    assert live.get("/api/jobs/job-new")["job"]["status"] == "queued"
+    assert live.get("/api/status")["lag"] > 0

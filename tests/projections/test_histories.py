@@ -1,10 +1,11 @@
 """Do the read models say what the aggregates say, after any valid history, however it was cut into batches?"""
 
 import random
+from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection
 
@@ -23,6 +24,7 @@ from tests.projections.reading import Log, recorded, rows_of
 pytestmark = pytest.mark.slow
 
 
+@settings(max_examples=settings().max_examples // 3)
 @given(history=histories(count=40), cuts=st.randoms(use_true_random=False))
 def test_single_events_random_batches_and_a_rebuild_give_the_same_rows(history: History, cuts: random.Random) -> None:
     log = Log(recorded(history))
@@ -41,7 +43,8 @@ def test_single_events_random_batches_and_a_rebuild_give_the_same_rows(history: 
     assert rows_of(batched) == rows_of(at_once)
 
 
-@given(history=histories())
+@settings(max_examples=settings().max_examples // 2)
+@given(history=histories(count=100))
 def test_read_models_say_what_the_aggregates_say(history: History) -> None:
     log, engine = Log(recorded(history)), open_views("sqlite://")
     ProjectionRunner(engine, log.read, log.position).catch_up()
@@ -57,6 +60,7 @@ def test_read_models_say_what_the_aggregates_say(history: History) -> None:
         check_counts(connection, history)
 
 
+@settings(max_examples=settings().max_examples // 2)
 @given(history=histories(), parts=st.lists(st.integers(0, 10**6), min_size=2, max_size=6, unique=True))
 def test_utilization_is_the_integral_of_what_was_held_over_any_span(history: History, parts: list[int]) -> None:
     events = recorded(history)
@@ -65,7 +69,7 @@ def test_utilization_is_the_integral_of_what_was_held_over_any_span(history: His
     first, last = events[0].event.at_ms - 1000, history.now_ms + 100_000
     edges = sorted({first + (last - first) * part // 10**6 for part in parts})
     with engine.connect() as connection:
-        for from_ms, to_ms in zip(edges, edges[1:], strict=False):
+        for from_ms, to_ms in pairwise(edges):
             found = utilization.utilization(connection, from_ms, to_ms)
             assert found.core_s * 1e6 == pytest.approx(held(events, from_ms, to_ms), abs=1e-3)
             assert sum(client.core_s for client in found.clients) == pytest.approx(found.core_s)

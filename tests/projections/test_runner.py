@@ -1,5 +1,7 @@
 """Does every event change the read models once, whatever happens in between?"""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +16,7 @@ from domain.job.events import JobHeld
 from domain.messages import Event, Meta, Recorded
 from projections import audit, queue
 from projections.compare import Comparison
-from projections.projection import PositionBroken, Projection, ProjectionNotFound, UnknownTopic
+from projections.projection import OtherLog, PositionBroken, Projection, ProjectionNotFound, UnknownTopic
 from projections.queue.rows import QueueFold
 from projections.rows import RowMissing
 from projections.runner import BATCH, PROJECTIONS, ProjectionRunner
@@ -261,6 +263,27 @@ def test_readers_are_not_kept_waiting_by_the_writer(tmp_path: Path, world: World
     with engine.connect() as reader:
         assert queue.jobs_by_status(reader)["running"] == 1
     engine.dispose()
+
+
+def test_rows_made_from_a_longer_log_are_not_taken_for_those_of_this_one(engine: Engine, world: World) -> None:
+    runner_of(engine, world).catch_up()
+    del world.log[6:]  # restored from a backup
+    runner = runner_of(engine, world)
+    with pytest.raises(OtherLog, match="stands at 10, but the log ends at 6"):
+        runner.catch_up()
+    assert runner.rebuild() == 6
+    assert runner.compare().differences == ()
+
+
+def test_many_processes_can_open_a_new_database_at_once(tmp_path: Path) -> None:
+    program = (
+        "import sys; from projections.runner import ProjectionRunner; from projections.tables import open_views; "
+        "ProjectionRunner(open_views(sys.argv[1]), lambda after, limit: [], lambda: 0).catch_up()"
+    )
+    command = [sys.executable, "-c", program, f"sqlite:///{tmp_path / 'views.db'}"]
+    root = Path(__file__).parents[2]
+    processes = [subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE) for _ in range(6)]
+    assert [process.communicate(timeout=60)[1].decode() for process in processes] == [""] * 6
 
 
 def test_an_empty_log_gives_empty_read_models(engine: Engine) -> None:

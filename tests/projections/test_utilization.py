@@ -52,8 +52,8 @@ def test_sums_are_exact_for_any_span(engine: Engine, world: World) -> None:
             ("n2", 2 * 149.999, 340),
         ]
         part = utilization.utilization(connection, START + 45_000, START + 50_002)
-        assert part.core_s == 3 * 5.002 + 2 * 0.001
-        assert part.capacity_core_s == 6 * 5.002
+        assert part.core_s == 15.008  # 3 × 5.002 s + 2 × 0.001 s
+        assert part.capacity_core_s == 30.012  # 6 × 5.002 s
         before = utilization.utilization(connection, START - 5_000, START)
         assert (before.core_s, before.core_percent, before.clients, before.nodes) == (0, None, (), ())
 

@@ -1,0 +1,131 @@
+"""How amounts, times and reasons are said."""
+
+import pytest
+
+from domain.decisions import Reason, ReasonCode
+from domain.resources import AttributeNeed
+from projections.words import (
+    amount,
+    duration_text,
+    listed,
+    nodes_text,
+    reason_text,
+    requirement_text,
+    size_text,
+    tasks_text,
+    time_text,
+)
+from tests.builders import NOW, need
+
+REASONS: list[tuple[Reason, str]] = [
+    (Reason(ReasonCode.DEPENDENCY, entity="job-1"), "waits for job-1 to complete"),
+    (
+        Reason(ReasonCode.DEPENDENCY_FAILED, entity="job-1"),
+        "job-1 did not complete; retry it or bypass the dependency",
+    ),
+    (Reason(ReasonCode.START_TIME, until_ms=NOW), "may not start yet, only from 2026-09-21 14:13:20 UTC on"),
+    (Reason(ReasonCode.HELD), "is held"),
+    (Reason(ReasonCode.PAUSED), "is paused"),
+    (
+        Reason(ReasonCode.BACK_OFF, until_ms=NOW),
+        "its failed tasks are tried again from 2026-09-21 14:13:20 UTC on",
+    ),
+    (
+        Reason(ReasonCode.CLIENT_LIMIT, "studio", "millicores", 4000, 1500),
+        "client studio may use only 1.5 cores more, and a task needs 4 cores",
+    ),
+    (
+        Reason(ReasonCode.CLIENT_LIMIT, "studio", "tasks", 1, 0),
+        "client studio may use only 0 tasks more, and a task needs 1 task",
+    ),
+    (Reason(ReasonCode.CLIENT_SUSPENDED, "studio"), "client studio is suspended"),
+    (Reason(ReasonCode.NO_NODES), "no node takes work now"),
+    (Reason(ReasonCode.ATTRIBUTE_MISSING, "os"), "no node has the attribute os as it is needed"),
+    (
+        Reason(ReasonCode.TOO_LARGE, "", "memory_mib", 65_536, 8_192, "n1"),
+        "needs 64 GiB memory, but n1, the nearest miss, has only 8 GiB memory even when empty",
+    ),
+    (
+        Reason(ReasonCode.TOO_LARGE, "", "nodes", 8, 3),
+        "needs 8 nodes at once, but the farm can never give more than 3 nodes",
+    ),
+    (Reason(ReasonCode.NODES_UNAVAILABLE), "all nodes that could hold it are offline, draining or in maintenance"),
+    (
+        Reason(ReasonCode.RESOURCES_SHORT, "", "gpus", 2, 1, "n3"),
+        "needs 2 GPUs; n3 comes closest with 1 GPU free",
+    ),
+    (Reason(ReasonCode.SLOTS_SHORT, "", "slots", 16, 12), "needs 16 slots at once; 12 are free"),
+    (Reason(ReasonCode.BEHIND_HEAD, "job-1"), "job-1 is before it in the queue and must start first"),
+]
+
+
+@pytest.mark.parametrize(("reason", "expected"), REASONS, ids=[reason.code for reason, _ in REASONS])
+def test_a_reason_is_said_with_its_numbers(reason: Reason, expected: str) -> None:
+    assert reason_text(reason) == expected
+
+
+def test_every_reason_has_words() -> None:
+    assert {reason.code for reason, _ in REASONS} == set(ReasonCode)
+    for code in ReasonCode:
+        assert reason_text(Reason(code))
+
+
+@pytest.mark.parametrize(
+    ("resource", "quantity", "expected"),
+    [
+        ("millicores", 1000, "1 core"),
+        ("millicores", 250, "0.25 cores"),
+        ("memory_mib", 512, "512 MiB memory"),
+        ("storage_mib", 3 << 19, "1.5 TiB storage"),
+        ("network_mbps", 100, "100 Mbit/s network"),
+        ("gpus", 2, "2 GPUs"),
+        ("slots", 1, "1 slot"),
+        ("houdini", 3, "3 houdini"),
+    ],
+)
+def test_amounts_have_units(resource: str, quantity: int, expected: str) -> None:
+    assert amount(resource, quantity) == expected
+
+
+@pytest.mark.parametrize(
+    ("ms", "expected"),
+    [
+        (0, "0 ms"),
+        (999, "999 ms"),
+        (1_000, "1 s"),
+        (12_345, "12.35 s"),
+        (59_999, "60 s"),
+        (60_000, "1 min"),
+        (200_000, "3 min 20 s"),
+        (7_500_000, "2 h 5 min"),
+        (3_600_000, "1 h"),
+        (349_200_000, "4 d 1 h"),
+    ],
+)
+def test_durations_are_told_in_their_two_largest_units(ms: int, expected: str) -> None:
+    assert duration_text(ms) == expected
+
+
+def test_sizes_times_tasks_and_nodes() -> None:
+    assert [size_text(mib) for mib in (0, 1023, 1024, 1536, 1 << 21)] == [
+        "0 MiB",
+        "1023 MiB",
+        "1 GiB",
+        "1.5 GiB",
+        "2 TiB",
+    ]
+    assert time_text(0) == "1970-01-01 00:00:00 UTC"
+    assert [tasks_text(tasks) for tasks in ("3", "-3", "1-4", "1,3")] == ["Task 3", "Task -3", "Tasks 1-4", "Tasks 1,3"]
+    assert nodes_text((("n1", 1),)) == "n1"
+    assert nodes_text((("n1", 1), ("n2", 4))) == "n1, n2 ×4"
+    assert listed(list("abcd")) == "a, b, c, d"
+    assert listed(list("abcdefg")) == "a, b, c, d and 3 more"
+
+
+def test_a_requirement_names_resources_slots_and_attributes() -> None:
+    assert requirement_text(need(2)) == "2 cores"
+    assert requirement_text(need(1, slots=4)) == "1 core on each of 4 slots"
+    attributes = (AttributeNeed("os", ("linux",)), AttributeNeed("disk"))
+    assert requirement_text(need(1, slots=4, distinct=True, attributes=attributes)) == (
+        "1 core on each of 4 nodes with os, disk"
+    )
