@@ -1,8 +1,8 @@
 """The HTTP door: every question and every command over loopback, described by OpenAPI under `/schema`.
 
-The routes are those of `adapters.queries`; whatever goes wrong is answered as JSON by one table of statuses. Handlers
-run in threads: a command waits for its commit together with all others that wait, a question reads, and neither holds
-up the loop that talks to the clients.
+The routes are those of `adapters.queries`; whatever goes wrong is answered as JSON by one table of statuses. A command
+waits for its commit together with all others that wait, a question reads in a thread, and neither holds up the loop
+that talks to the clients.
 """
 
 import asyncio
@@ -29,14 +29,17 @@ from adapters.queries.overview import version
 from adapters.web import describe, page
 from adapters.web.failures import answer_to
 from adapters.web.gate import LOOPBACK, Gate
-from adapters.web.posts import Replied, carry_out, read_posted
+from adapters.web.posts import Replied, read_posted
 from adapters.web.refusals import MAX_BODY_BYTES, TOO_LARGE, Refusal
 from adapters.web.serverfile import ServerFile, remove_server_file, write_server_file
 from application.app import Application
+from application.gathering import Gathering
 from domain.errors import BadInput
 
 WORKERS = 64
-"""Requests that are worked on at once; as many commands can share one commit."""
+"""Questions that are worked on at once."""
+LARGE_BODY_BYTES = 64 * 1024
+"""A larger body is read in a thread, so that it does not hold up the others."""
 WAITERS = 512
 """Those who wait for something to end have threads of their own, and never keep commands from coming in."""
 LEAVE_TIME_S = 5
@@ -71,11 +74,11 @@ class Served(Protocol):
 # -- routes ------------------------------------------------------------------------------------------------------
 
 
-def http_app(app: Application, queries: Queries, token: str, waiters: ThreadPoolExecutor) -> ASGIApp:
+def http_app(commits: Gathering, queries: Queries, token: str, waiters: ThreadPoolExecutor) -> ASGIApp:
     """The whole interface as one ASGI application behind its gate."""
     questions = [_question(route, queries, waiters) for route in ROUTES.values()]
     inner = Litestar(
-        route_handlers=[*questions, _commands(app), _page(queries)],
+        route_handlers=[*questions, _commands(commits), _page(queries)],
         openapi_config=describe.openapi(version()),
         exception_handlers={Exception: _refuse},
         request_max_body_size=MAX_BODY_BYTES,
@@ -122,11 +125,13 @@ def _once(request: AnyRequest) -> dict[str, str]:
     return found
 
 
-def _commands(app: Application) -> HTTPRouteHandler:
-    @post(describe.COMMANDS_PATH, sync_to_thread=True, status_code=200, responses=describe.REFUSALS)
-    def commands(body: RawBody) -> Replied:
+def _commands(commits: Gathering) -> HTTPRouteHandler:
+    @post(describe.COMMANDS_PATH, status_code=200, responses=describe.REFUSALS)
+    async def commands(body: RawBody) -> Replied:
         """Carry out commands in one transaction, all or none."""
-        return carry_out(app, read_posted(body))
+        posted = read_posted(body) if len(body) < LARGE_BODY_BYTES else await asyncio.to_thread(read_posted, body)
+        reply = await commits.handle_all(posted.commands, posted.actor, posted.command_id)
+        return Replied(reply.position, reply.events)
 
     return commands
 
@@ -159,8 +164,9 @@ class HttpDoor:
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         self._served, self._listener = served, listener
         self._waiters = ThreadPoolExecutor(WAITERS, "http-wait")
+        self._commits = Gathering(served.app)
         config = uvicorn.Config(
-            http_app(served.app, served.queries, token, self._waiters),
+            http_app(self._commits, served.queries, token, self._waiters),
             http="h11",
             loop="asyncio",
             ws="none",
@@ -208,6 +214,7 @@ class HttpDoor:
         self._server.should_exit = True
         self._thread.join()
         self._waiters.shutdown()
+        self._commits.close()
         self._listener.close()
 
 

@@ -73,7 +73,7 @@ class ReadOnly:
     def _present(self) -> Farm:
         if self._farm is None:
             self._farm = farms.load(self.log)
-        else:
+        elif self.log.position() > self._farm.position:
             self._farm = Farm.fold(self.log.replay(self._farm.position), self._farm)
         return self._farm
 

@@ -5,40 +5,24 @@ In a file of its own, because it needs no durability (the log has it) and must n
 
 import threading
 from pathlib import Path
-from typing import Any
-
-from sqlalchemy import Engine, create_engine, event
 
 from application.ports import Log
 from projections.projection import PositionBroken
 from projections.queue import JobFilter, JobOrder, JobView, list_jobs
 from projections.runner import ProjectionRunner
+from projections.tables import open_views
 
 VIEWS_FILE = "views.db"
 EVERYTHING = 1_000_000
 TRIES = 5
 
 
-def views_engine(path: Path | None) -> Engine:
-    """An engine over a views file, or in memory: write-ahead log, one statement of patience for other processes."""
-    engine = create_engine(f"sqlite:///{path}" if path else "sqlite://", connect_args={"timeout": 30})
-    event.listen(engine, "connect", _prepare)
-    return engine
-
-
-def _prepare(connection: Any, record: Any) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.close()
-
-
 class Views:
     """Read models over one log."""
 
     def __init__(self, data_dir: Path, log: Log) -> None:
-        self._log, self._path = log, data_dir / VIEWS_FILE
-        self.engine = views_engine(self._path)
+        self._log = log
+        self.engine = open_views(f"sqlite:///{data_dir / VIEWS_FILE}")
         self.runner = self._new_runner()
 
     def _new_runner(self) -> ProjectionRunner:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -62,6 +63,8 @@ class Application:
         self.lock = threading.RLock()
         """Held while deciding, storing and folding; whoever reads the farm for longer than a moment takes it."""
         self._pending: deque[_Ticket] = deque()
+        self._leading = threading.Lock()
+        """Held by the caller that commits for all who wait. Nobody may take it while holding `lock`."""
         self._listeners: list[Listener] = []
         self._refusals = Refusals()
         self._snapshot_at = self.farm.position
@@ -81,11 +84,26 @@ class Application:
         """Commits one request together with whatever else waits at that moment."""
         ticket = _Ticket(request)
         self._pending.append(ticket)
-        with self.lock:
-            if ticket.outcome is None:
-                self._commit_tickets([self._pending.popleft() for _ in range(len(self._pending))])
-        assert ticket.outcome is not None
+        while ticket.outcome is None:
+            if self._leading.acquire(blocking=False):
+                self._lead(ticket)
+            else:
+                ticket.turn.acquire()  # until it is done, or its caller is to lead
         return ticket.outcome
+
+    def _lead(self, ticket: "_Ticket") -> None:
+        """Commits what waits, then lets the first of those who came meanwhile lead.
+
+        Whoever finds the lead taken has handed in a ticket before, so the leader sees it when it looks afterwards.
+        """
+        try:
+            with self.lock:
+                if ticket.outcome is None:
+                    self._commit_tickets([self._pending.popleft() for _ in range(len(self._pending))])
+        finally:
+            self._leading.release()
+            with suppress(IndexError):
+                self._pending[0].let_go()
 
     def commit_all(self, requests: Sequence[Request]) -> list[Outcome]:
         """Commits these requests in one transaction of their own."""
@@ -112,7 +130,7 @@ class Application:
             _settle(tickets, errors.StoreError(f"the commit failed: {error!r}"))
             raise
         for ticket, outcome in zip(tickets, outcomes, strict=True):
-            ticket.outcome = outcome
+            ticket.settle(outcome)
 
     def _commit(self, requests: Sequence[Request]) -> list[Outcome]:
         """Decide, append, fold; decided anew when another writer was faster (several processes on one store)."""
@@ -235,11 +253,24 @@ class Application:
 class _Ticket:
     """A request in the group commit's waiting room."""
 
-    __slots__ = ("outcome", "request")
+    __slots__ = ("outcome", "request", "turn")
 
     def __init__(self, request: Request) -> None:
         self.request = request
         self.outcome: Outcome | None = None
+        self.turn = threading.Lock()
+        """Free once, each time its caller is to look again."""
+        self.turn.acquire()
+
+    def settle(self, outcome: "Outcome") -> None:
+        """Gives the outcome to the caller."""
+        self.outcome = outcome
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Lets the caller look again."""
+        with suppress(RuntimeError):  # it was told already
+            self.turn.release()
 
 
 class _Staged(Value, frozen=True):
@@ -255,7 +286,7 @@ class _Staged(Value, frozen=True):
 
 def _settle(tickets: Sequence[_Ticket], failure: errors.TaskSchedulerError) -> None:
     for ticket in tickets:
-        ticket.outcome = failure
+        ticket.settle(failure)
 
 
 def _or_raise(outcome: Outcome) -> Reply:

@@ -8,14 +8,15 @@ evolving states first and building the indices once. A snapshot is a cache: dele
 from collections.abc import Callable, Iterable
 from typing import Any, get_args
 
-from domain import checkpoint, client, dependency, job, node, workflow
+from domain import checkpoint, client, dependency, node, workflow
 from domain.client import Client
 from domain.cycle import POLICY_STREAM, CommandRefused, CycleDecided, PoliciesAdopted
 from domain.decisions import Blocked
 from domain.dependency import Dependency
 from domain.farm_snapshot import ClientUse, FarmSnapshot, Versioned
 from domain.job import events as e
-from domain.job.values import ENDED, Attempt, AttemptNumber, Job, JobStatus
+from domain.job.evolve import EVOLVE
+from domain.job.values import Attempt, AttemptNumber, Job, JobStatus
 from domain.messages import (
     ClientId,
     DependencyId,
@@ -31,6 +32,7 @@ from domain.node import Node
 from domain.nodeindex import NodeIndex
 from domain.policies import Policies
 from domain.queue import Queue
+from domain.resources import NOTHING, Resources
 from domain.workflow import Workflow
 
 
@@ -76,30 +78,31 @@ class Farm:
         kind = type(event)
         self.position, self.now_ms = position, event.at_ms
         self.versions[stream] = version
-        if kind in _JOB_EVENTS:
-            before = self.jobs.get(stream)
-            after = job.evolve(before, event) if state is None else state
-            _JOB_INDEX.get(kind, _resettle)(self, before, after, event)
-        else:
+        move = _JOB_INDEX.get(kind)
+        if move is None:
             _FOLD[kind](self, stream, event, state)
+        else:
+            before = self.jobs.get(stream)
+            move(self, before, EVOLVE[kind](before, event) if state is None else state, event)
 
     @classmethod
     def fold(cls, rows: Iterable[tuple[int, StreamId, int, Any]], start: "Farm | None" = None) -> "Farm":
         """The farm after many events: states first, indices once at the end."""
         farm = start or cls()
         farm._indexed = False
-        jobs, versions, evolve, others = farm.jobs, farm.versions, job.evolve, _FOLD
+        jobs, versions, step_of = farm.jobs, farm.versions, EVOLVE.get
         position, event = farm.position, None
         for position, stream, version, event in rows:  # noqa: B007 (the last one is read below)
             versions[stream] = version
-            if type(event) in _JOB_EVENTS:
-                jobs[stream] = after = evolve(jobs.get(stream), event)
-                if after.ended is not None and not after.live:
-                    farm._forget_job(after)
-                elif type(event) is e.JobRetried:
-                    farm._reopen(after)
-            else:
-                others[type(event)](farm, stream, event, None)
+            step = step_of(type(event))
+            if step is None:
+                _FOLD[type(event)](farm, stream, event, None)
+                continue
+            jobs[stream] = after = step(jobs.get(stream), event)
+            if after.ended is not None and not after.live:
+                farm._forget_job(after)
+            elif type(event) is e.JobRetried:
+                farm._reopen(after)
         if event is not None:
             farm.position, farm.now_ms = position, event.at_ms
         farm._reindex()
@@ -111,11 +114,22 @@ class Farm:
         self.delayed, self.use, self.placed = {}, {}, {}
         for each in self.nodes.values():
             self.index.put(each)
+        in_use: dict[NodeId, Resources] = {}
         for each_job in self.jobs.values():
             if each_job.live:
-                for number, attempt in each_job.live.items():
-                    self._allocate(each_job, number, attempt)
+                self._hold_all(each_job, in_use)
+        for node_id, resources in in_use.items():
+            self.index.allocate(self.index.numbers[node_id], resources)
+        for each_job in self.jobs.values():
             self._settle(each_job)
+
+    def _hold_all(self, running: Job, in_use: dict[NodeId, Resources]) -> None:
+        """Notes what the live attempts of a job hold, by node."""
+        need = running.spec.requirement.resources
+        for number, attempt in running.live.items():
+            for node_id, slots in attempt.nodes:
+                in_use[node_id] = in_use.get(node_id, NOTHING).plus(need, slots)
+            self._hold(running, number, attempt)
 
     # -- jobs ----------------------------------------------------------------------------------------------------
 
@@ -130,11 +144,17 @@ class Farm:
             self.delayed.pop(after.spec.job_id, None)
 
     def _allocate(self, after: Job, number: AttemptNumber, attempt: Attempt) -> None:
-        need, job_id = after.spec.requirement.resources, after.spec.job_id
+        need = after.spec.requirement.resources
         for node_id, slots in attempt.nodes:
             self.index.allocate(self.index.numbers[node_id], need, slots)
-            self.placed.setdefault(node_id, set()).add((job_id, number))
-        self._client_use(after.spec.client_id).add(need, after.spec.requirement.slots, 1)
+        self._hold(after, number, attempt)
+
+    def _hold(self, after: Job, number: AttemptNumber, attempt: Attempt) -> None:
+        """Counts an attempt among those of its nodes and of its client."""
+        spec = after.spec
+        for node_id, _ in attempt.nodes:
+            self.placed.setdefault(node_id, set()).add((spec.job_id, number))
+        self._client_use(spec.client_id).add(spec.requirement.resources, spec.requirement.slots, 1)
 
     def _release(self, before: Job, numbers: Iterable[AttemptNumber]) -> None:
         need, job_id = before.spec.requirement.resources, before.spec.job_id
@@ -171,13 +191,14 @@ class Farm:
             self.outcomes[retried.spec.workflow_id].pop(retried.spec.job_id, None)
 
     def _forget_edges(self, job_id: JobId) -> None:
-        """Drops the edges of which neither end lives."""
+        """Drops the edges of a job that matter no more."""
         for edge_id in (*self.incoming.get(job_id, ()), *self.outgoing.get(job_id, ())):
-            edge = self.dependencies[edge_id]
-            if edge.predecessor_id not in self.jobs and edge.successor_id not in self.jobs:
-                self._forget_edge(edge)
+            self._forget_edge(self.dependencies[edge_id])
 
     def _forget_edge(self, edge: Dependency) -> None:
+        """Drops an edge of which neither end lives, unless it still blocks: both ends may be retried some day."""
+        if edge.blocks or edge.predecessor_id in self.jobs or edge.successor_id in self.jobs:
+            return
         del self.dependencies[edge.dependency_id]
         self.versions.pop(edge.dependency_id, None)
         for table, job_id in ((self.incoming, edge.successor_id), (self.outgoing, edge.predecessor_id)):
@@ -311,14 +332,14 @@ def _closed(farm: Farm, before: Job, after: Job, event: Event) -> None:
 
 
 def _keep_or_forget(farm: Farm, after: Job) -> None:
-    if after.ended in ENDED and not after.live:
+    if after.ended is not None and not after.live:
         farm._forget_job(after)
     else:
         farm.jobs[after.spec.job_id] = after
         farm._settle(after)
 
 
-_JOB_INDEX: dict[type[Event], Callable[..., None]] = {
+_JOB_INDEX: dict[type[Event], Callable[..., None]] = dict.fromkeys(get_args(e.JobEvent), _resettle) | {
     e.TasksPlaced: _placed,
     e.TasksStarted: _only_state,
     e.ProgressMarked: _only_state,
@@ -334,7 +355,6 @@ _JOB_INDEX: dict[type[Event], Callable[..., None]] = {
     e.JobCancelled: _closed,
     e.JobRetried: _retried,
 }
-_JOB_EVENTS = frozenset(get_args(e.JobEvent))
 
 
 # -- how the other events are folded -----------------------------------------------------------------------------
@@ -377,6 +397,7 @@ def _dependency(farm: Farm, stream: StreamId, event: Any, state: Dependency | No
     farm.dependencies[stream] = after
     if known is None:
         farm._link(after)
+    farm._forget_edge(after)
 
 
 def _nothing(farm: Farm, stream: StreamId, event: Event, state: Any) -> None:

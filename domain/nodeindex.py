@@ -9,6 +9,7 @@ steps as there are shapes and starts, whatever the number of nodes.
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from functools import lru_cache
+from operator import attrgetter
 
 from domain.messages import NodeId
 from domain.node import Attributes, Node
@@ -76,6 +77,7 @@ class NodeIndex:
         "_capable",
         "_gauges",
         "_keys",
+        "_kinds",
         "attributes",
         "capacity",
         "free",
@@ -100,6 +102,8 @@ class NodeIndex:
         self._buckets: dict[int, int] = {}
         """Bucket key → nodes with exactly these GPUs and cores free."""
         self._keys: list[int] = []
+        self._kinds: dict[Resources, int] = {}
+        """Capacity → nodes with exactly this one; a farm has few kinds of machines."""
         self._attribute_masks: dict[tuple[AttributeNeed, ...], int] = {}
         self._capable: dict[Requirement, int] = {}
 
@@ -113,6 +117,7 @@ class NodeIndex:
         twin._gauges = {resource: gauge.fork() for resource, gauge in self._gauges.items()}
         twin._buckets = self._buckets.copy()
         twin._keys = self._keys.copy()
+        twin._kinds = self._kinds
         twin._attribute_masks, twin._capable = self._attribute_masks, self._capable  # true of both
         return twin
 
@@ -123,8 +128,8 @@ class NodeIndex:
             number = self._add(node)
         elif self.capacity[number] != node.capacity:
             in_use = self.capacity[number].minus(self.free[number])
-            self.capacity[number] = node.capacity
-            self._capable.clear()
+            self._kinds[self.capacity[number]] ^= 1 << number
+            self._set_capacity(number, node.capacity)
             self._set_free(number, node.capacity.minus(in_use))
         if self.attributes[number] != node.attributes:
             self.attributes[number] = node.attributes
@@ -142,14 +147,19 @@ class NodeIndex:
         self.ids.append(node.node_id)
         self.numbers[node.node_id] = number
         self.capacity.append(node.capacity)
+        self._set_capacity(number, node.capacity)
         self.free.append(Resources())
         self.attributes.append(node.attributes)
         self._attribute_masks.clear()
-        self._capable.clear()
         self.registered_mask |= 1 << number
         self._bucket_add(0, 1 << number)
         self._set_free(number, node.capacity)
         return number
+
+    def _set_capacity(self, number: int, capacity: Resources) -> None:
+        self.capacity[number] = capacity
+        self._kinds[capacity] = self._kinds.get(capacity, 0) | 1 << number
+        self._capable.clear()
 
     def allocate(self, number: int, need: Resources, times: int = 1) -> None:
         """Takes `times` the need from a node."""
@@ -203,12 +213,13 @@ class NodeIndex:
         return self._learn(gauge, resource, amount) if mask is None else mask
 
     def _learn(self, gauge: Gauge, resource: str, amount: int) -> int:
-        mask = 0
-        for number, free in enumerate(self.free):
-            if _amount(free, resource) >= amount:
-                mask |= 1 << number
+        amounts = map(attrgetter(resource), self.free) if resource in RESOURCE_NAMES else self._named_amounts(resource)
+        mask = _numbers([have >= amount for have in amounts])
         gauge.learn(amount, mask)
         return mask
+
+    def _named_amounts(self, resource: str) -> Iterator[int]:
+        return (_amount(free, resource) for free in self.free)
 
     def with_attributes(self, needs: tuple[AttributeNeed, ...]) -> int:
         """Mask of the registered nodes that meet these attribute demands."""
@@ -285,9 +296,10 @@ class NodeIndex:
         mask = self._capable.get(requirement)
         if mask is None:
             mask = 0
-            for number in bits(self.with_attributes(requirement.attributes)):
-                if self.capacity[number].fits(requirement.resources):
-                    mask |= 1 << number
+            for capacity, nodes in self._kinds.items():
+                if capacity.fits(requirement.resources):
+                    mask |= nodes
+            mask &= self.with_attributes(requirement.attributes)
             self._capable[requirement] = mask
         return mask
 
@@ -299,6 +311,11 @@ class NodeIndex:
 def _key(free: Resources) -> int:
     """The bucket of a node with so much free; one that shrank below what it holds has none free, not less than none."""
     return max(0, free.gpus) * _GPU_WEIGHT + max(0, free.millicores)
+
+
+def _numbers(flags: list[bool]) -> int:
+    """The mask of the places where a flag is set."""
+    return int("".join(["1" if flag else "0" for flag in reversed(flags)]) or "0", 2)
 
 
 def bits(mask: int) -> Iterator[int]:

@@ -5,11 +5,13 @@ merges the heads of segments and drops a whole segment once its shape is blocked
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from domain.decisions import Segment
-from domain.job.values import Job
-from domain.messages import JobId
+from domain.job.values import Job, Priority
+from domain.messages import ClientId, JobId
+from domain.resources import Requirement
 
 Place = tuple[int, JobId]
 """A job's place inside its segment: submit time, id."""
@@ -18,9 +20,10 @@ Place = tuple[int, JobId]
 class Line:
     """Jobs of one segment in order; adding at the end and taking from the front are cheap."""
 
-    __slots__ = ("_places", "_start")
+    __slots__ = ("_places", "_start", "segment")
 
-    def __init__(self) -> None:
+    def __init__(self, segment: Segment | None = None) -> None:
+        self.segment = segment
         self._places: list[Place] = []
         self._start = 0
 
@@ -34,7 +37,9 @@ class Line:
 
     def remove(self, place: Place) -> None:
         """Takes a job out."""
-        at = bisect_left(self._places, place, lo=self._start)
+        at = self._start
+        if self._places[at] != place:
+            at = bisect_left(self._places, place, lo=at)
         if at == self._start:
             self._start += 1
             if self._start > 64 and self._start * 2 > len(self._places):
@@ -60,11 +65,11 @@ class Line:
 class Queue:
     """All jobs with tasks that may be placed now, by segment."""
 
-    __slots__ = ("_segments", "lines")
+    __slots__ = ("_line_of", "lines")
 
     def __init__(self) -> None:
         self.lines: dict[Segment, Line] = {}
-        self._segments: dict[JobId, Segment] = {}
+        self._line_of: dict[JobId, Line] = {}
 
     def segment_of(self, job: Job) -> Segment:
         """The segment where a job belongs."""
@@ -72,37 +77,40 @@ class Queue:
 
     def settle(self, job: Job) -> Segment | None:
         """Puts a job in, moves it, or takes it out, as its state demands; the segment if that one is new."""
-        job_id = job.spec.job_id
         belongs = bool(job.waiting) and job.startable
-        known = self._segments.get(job_id)
+        known = self._line_of.get(job.spec.job_id)
         if known is not None:
-            if belongs and known.priority is job.priority:
+            if belongs and known.segment is not None and known.segment.priority is job.priority:
                 return None
             self.drop(job)
         return self._add(job) if belongs else None
 
     def _add(self, job: Job) -> Segment | None:
-        segment = self.segment_of(job)
-        self._segments[job.spec.job_id] = segment
+        spec = job.spec
+        segment = _segment((spec.client_id, job.priority, spec.requirement))
         line = self.lines.get(segment)
         new = line is None
         if line is None:
-            line = self.lines[segment] = Line()
-        line.add((job.submitted_ms, job.spec.job_id))
+            line = self.lines[segment] = Line(segment)
+        self._line_of[spec.job_id] = line
+        line.add((job.submitted_ms, spec.job_id))
         return segment if new else None
 
     def drop(self, job: Job) -> None:
         """Takes a job out, if it is in."""
-        segment = self._segments.pop(job.spec.job_id, None)
-        if segment is None:
+        line = self._line_of.pop(job.spec.job_id, None)
+        if line is None:
             return
-        line = self.lines[segment]
         line.remove((job.submitted_ms, job.spec.job_id))
-        if not line:
-            del self.lines[segment]
+        if not line and line.segment is not None:
+            del self.lines[line.segment]
 
     def __contains__(self, job_id: object) -> bool:
-        return job_id in self._segments
+        return job_id in self._line_of
 
     def __len__(self) -> int:
-        return len(self._segments)
+        return len(self._line_of)
+
+
+_segment: Callable[[tuple[ClientId, Priority, Requirement]], Segment] = partial(tuple.__new__, Segment)
+"""Made without the Python function behind a NamedTuple's name, because there is one for every job that is queued."""

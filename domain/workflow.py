@@ -145,8 +145,9 @@ def _submit(workflow: Workflow | None, command: SubmitWorkflow, now_ms: int) -> 
         raise errors.WorkflowInvalid(workflow_id=command.workflow_id, problem="it has no jobs")
     if len(set(command.jobs)) < len(command.jobs):
         raise errors.WorkflowInvalid(workflow_id=command.workflow_id, problem="it names a job twice")
-    if SAFE_ID.fullmatch(command.workflow_id) is None:
-        raise errors.WorkflowInvalid(workflow_id=command.workflow_id, problem="an id is plain letters, digits, `_.@+-`")
+    if not command.workflow_id.startswith("wf-") or SAFE_ID.fullmatch(command.workflow_id) is None:
+        problem = "its id must be `wf-` and plain letters, digits, `_.@+-`"
+        raise errors.WorkflowInvalid(workflow_id=command.workflow_id, problem=problem)
     if workflow is None:
         return (
             WorkflowSubmitted(

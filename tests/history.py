@@ -118,7 +118,10 @@ class History:
 
     def reopen(self, fact: e.JobRetried) -> None:
         self.settle_edges(fact.job_id, dependency.ReopenDependency)
-        self.queue_if_free(fact.job_id)
+        if any(edge.blocks for edge in self.farm.edges_into(fact.job_id)):
+            self.of_job(c.UnqueueJob, fact.job_id, why="its predecessors have not completed")
+        else:
+            self.of_job(c.QueueJob, fact.job_id)
         workflow_id = fact.job.spec.workflow_id
         jobs = {job_id: self.states[job_id].ended for job_id in self.states[workflow_id].jobs}
         outcomes = {job_id: ended for job_id, ended in jobs.items() if ended is not None}
@@ -209,7 +212,6 @@ WISHES: tuple[tuple[type[Any], Callable[[job.Job], object]], ...] = (
     (c.PauseJob, lambda known: not known.ended),
     (c.ResumeJob, lambda known: known.paused),
     (c.RequeueTasks, lambda known: known.live),
-    (c.QueueJob, lambda known: not known.queued),
     (c.UnqueueJob, lambda known: known.queued),
     (c.CancelJob, lambda known: not known.ended),
     (c.RetryJob, lambda known: known.ended in (JobStatus.FAILED, JobStatus.CANCELLED)),
@@ -234,6 +236,9 @@ def change_job(h: History, n: int) -> None:
     if known is not None:
         why = {"why": "w"} if "why" in kind.__struct_fields__ else {}
         h.of_job(kind, known.spec.job_id, **why)
+    pending = h.pick(job.Job, n, lambda known: not known.queued and not known.ended)
+    if pending is not None:
+        h.queue_if_free(pending.spec.job_id)
 
 
 def change_importance(h: History, n: int) -> None:
@@ -247,6 +252,7 @@ def run_cycle(h: History, n: int) -> None:
     """Plans, places what the plan says, and records why the rest waits."""
     made = plan(h.farm, h.farm.policies, h.now_ms)
     check_room(h, made)
+    check_order(h, made)
     for place in made.decisions:
         fields = {"placements": place.placements, "reason": place.reason}
         assert h.of_job(c.PlaceTasks, place.job_id, **fields), f"the job refused {place}"
@@ -272,6 +278,13 @@ def check_room(h: History, made: Plan) -> None:
                 left = dict(free[node_id].items()).get(name, 0)
                 assert left >= amount * slots * size(tasks), f"{node_id} has not enough {name}\n{h}"
             free[node_id] = free[node_id].minus(taken, slots * size(tasks))
+
+
+def check_order(h: History, made: Plan) -> None:
+    """No job starts before all that it waits for is satisfied or bypassed, however long ago that was declared."""
+    edges = [state for state in h.states.values() if isinstance(state, dependency.Dependency) and state.blocks]
+    waiting = {edge.successor_id for edge in edges}
+    assert not waiting & {place.job_id for place in made.decisions}, str(h)
 
 
 def run_attempts(h: History, n: int) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from adapters.cli import values as v
 from adapters.cli.changing import each_of, resolve, why_option
 from adapters.cli.complete import complete_clients
 from adapters.cli.frame import Desk, verb
@@ -11,12 +12,12 @@ from adapters.cli.render import Cell, Column, styled, table
 from domain.client import ChangeShares, RegisterClient, ReinstateClient, Shares, SuspendClient
 from domain.messages import Command
 
-PERCENT = click.IntRange(0, 100)
+PERCENT = v.whole(0, 100)
 given_clients = click.argument("clients", metavar="CLIENT...", nargs=-1, required=True, shell_complete=complete_clients)
 guarantee = click.option("--guarantee", type=PERCENT, metavar="PERCENT", help="Of the farm's cores and GPUs.")
 limit = click.option("--limit", type=PERCENT, metavar="PERCENT", help="Never more than this of cores and GPUs.")
 tier = click.option("--tier", help="A word of your own, such as standard or rush.")
-max_tasks = click.option("--max-tasks", type=click.IntRange(1), metavar="N", help="How many tasks may run at once.")
+max_tasks = click.option("--max-tasks", type=v.whole(1), metavar="N", help="How many tasks may run at once.")
 
 
 @click.group("client")

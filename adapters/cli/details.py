@@ -8,7 +8,8 @@ from rich.console import RenderableType
 from adapters.cli.complete import complete_any
 from adapters.cli.frame import Desk, place, verb
 from adapters.cli.looking import at_option, given, node_word, status_word
-from adapters.cli.render import Cell, Column, ago, bar, fields, heading, moment, plain, span, styled, table
+from adapters.cli.render import Cell, Column, ago, bar, fields, heading, moment, span, styled, table
+from adapters.cli.text import plain
 from adapters.cli.waiting import failure_text
 from domain.errors import NotFound
 from projections.words import duration_text, size_text

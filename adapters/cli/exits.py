@@ -9,6 +9,7 @@ from typing import Any
 import click
 import msgspec
 
+from adapters.cli.text import one_line
 from domain import errors
 
 OK = 0
@@ -32,7 +33,6 @@ MEANINGS = {
 STORE_LIBRARIES = ("sqlite3", "sqlalchemy", "eventsourcing")
 """What stands below the store. Named, not imported: most commands need none of it in this process."""
 STORE_HINT = "if views.db is damaged, `milepost rebuild` makes it anew from the log"
-MAX_LINE_CHARS = 1_000
 DEBUG_VARIABLE = "MILEPOST_DEBUG"
 
 
@@ -56,6 +56,8 @@ def failure_of(error: BaseException) -> Failure:
         return Failure(_exit_code(error), one_line(error.message), error.code, fields)
     if isinstance(error, click.UsageError):
         return Failure(BAD_INPUT, _usage_line(error), "usage")
+    if isinstance(error, UnicodeEncodeError):
+        return Failure(BAD_INPUT, one_line(f"{error.object[:60]!a} is not UTF-8 text"), "input.invalid")
     if isinstance(error, click.ClickException):
         return Failure(BAD_INPUT, one_line(error.format_message()), "usage")
     if isinstance(error, click.Abort | KeyboardInterrupt):
@@ -82,12 +84,6 @@ def show_traceback() -> None:
         traceback.print_exc(file=sys.stderr)
 
 
-def one_line(text: str) -> str:
-    """The text without line breaks and control characters, cut where nobody reads on."""
-    words = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    return words if len(words) <= MAX_LINE_CHARS else words[: MAX_LINE_CHARS - 1] + "…"
-
-
 def _exit_code(error: errors.TaskSchedulerError) -> int:
     if isinstance(error, errors.StoreError) or error.code.startswith("http."):
         return UNAVAILABLE
@@ -96,13 +92,19 @@ def _exit_code(error: errors.TaskSchedulerError) -> int:
     return BUG if error.code == "internal" else REFUSED
 
 
+_MISPLACED = {
+    "milepost": "options stand after the command's name",
+    "milepost submit": "what belongs to the command stands after `--`",
+}
+
+
 def _usage_line(error: click.UsageError) -> str:
     """Click's message as part of one sentence, with the place where help is found."""
+    path = error.ctx.command_path if error.ctx else "milepost"
+    if isinstance(error, click.NoSuchOption) and path in _MISPLACED:
+        return f"no such option {error.option_name!r}; {_MISPLACED[path]}; see `{path} --help`"
     text = one_line(error.format_message()).rstrip(".").replace(". Did you", "; did you")
     text = text[:1].lower() + text[1:]
-    path = error.ctx.command_path if error.ctx else "milepost"
-    if path == "milepost submit" and isinstance(error, click.NoSuchOption):
-        text += "; what belongs to the command stands after `--`"
     return text if text.endswith("?") else f"{text}; see `{path} --help`"
 
 

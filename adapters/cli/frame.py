@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -13,7 +14,7 @@ import msgspec
 
 from adapters.cli import exits
 from adapters.clock import SystemClock
-from domain.errors import BadInput, StoreNotFound
+from domain.errors import BadInput, StoreError, StoreNotFound
 
 if TYPE_CHECKING:
     from adapters.door import Door
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 DATA_VARIABLE = "MILEPOST_DATA_DIR"
 LOG_FILE = "milepost.db"
 SETTINGS_FILE = "milepost.toml"
+
+
+class NoServer(StoreError):
+    """no server works on {path}, so nothing would happen; start `milepost serve`, or let `milepost run` do the work"""
+
+    code = "server.none"
 
 
 class Desk:
@@ -89,6 +96,12 @@ def place(*parts: str) -> str:
     return "/".join([first, *(quote(name, safe="") for name in names)])
 
 
+def need_server(desk: Desk, door: "Door") -> None:
+    """NoServer unless somebody works on the farm."""
+    if not door.is_server:
+        raise NoServer(path=str(desk.data_dir))
+
+
 def verb(name: str, *examples: str, **attrs: Any) -> Callable[[Callable[..., int | None]], Verb]:
     """Makes a command of a function; the examples stand at the end of its help."""
     return lambda function: Verb(name, function, examples, **attrs)
@@ -127,7 +140,12 @@ def default_data_dir() -> Path:
 def carry_out(group: click.Group, args: Sequence[str] | None) -> int:
     """Runs one command line; its exit code."""
     given = list(sys.argv[1:] if args is None else args)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal that lacks a character shows another one instead
+            stream.reconfigure(errors="replace")
     try:
+        for word in given:
+            word.encode()  # fails for bytes that are no text
         result = group.main(given, prog_name="milepost", standalone_mode=False)
         sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:

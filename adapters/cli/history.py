@@ -7,18 +7,21 @@ import click
 import msgspec
 
 from adapters.cli import exits
+from adapters.cli import values as v
 from adapters.cli.changing import resolve
 from adapters.cli.complete import complete_all_jobs, complete_any
 from adapters.cli.frame import Desk, place, verb
 from adapters.cli.looking import at_option, given
-from adapters.cli.render import Cell, Column, clock, plain, styled, table
+from adapters.cli.render import Cell, Column, clock, styled, table
+from adapters.cli.text import plain
 from domain.log_level import LogLevel
 
 if TYPE_CHECKING:
     from adapters.door import Door
 
 FOLLOW_S = 0.3
-limit_option = click.option("--limit", type=click.IntRange(1, 100_000), metavar="N", help="At most so many.")
+PAGE = 1_000
+limit_option = click.option("--limit", type=v.whole(1, 100_000), metavar="N", help="At most so many.")
 since = click.option("--since", metavar="WHEN", help="Nothing before this: -1h or ISO 8601.")
 until = click.option("--until", metavar="WHEN", help="Nothing after this.")
 topic_option = click.option("--topic", metavar="TOPIC", help="Only this kind, such as job.failed.")
@@ -32,7 +35,7 @@ topic_option = click.option("--topic", metavar="TOPIC", help="Only this kind, su
 )
 @click.argument("entity", required=False, shell_complete=complete_any)
 @topic_option
-@click.option("--after", type=click.IntRange(0), metavar="POSITION", help="Only later ones.")
+@click.option("--after", type=v.whole(0), metavar="POSITION", help="Only later ones.")
 @limit_option
 @since
 @until
@@ -52,7 +55,7 @@ def _print_events(desk: Desk, door: "Door", filters: dict[str, Any], limit: int 
     """Page after page; then, to follow, whatever comes after the last position that was looked at."""
     left = limit
     while left is None or left > 0:
-        found = door.get("/api/events", **filters, **given({"limit": left}))
+        found = door.get("/api/events", **filters, limit=PAGE if left is None else min(left, PAGE))
         for row in found["rows"]:
             click.echo(msgspec.json.encode(row) if desk.as_json else _event_line(row))
         left = None if left is None else left - len(found["rows"])

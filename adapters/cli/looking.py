@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from rich.live import Live
 
 from adapters.cli import exits
+from adapters.cli import values as v
 from adapters.cli.complete import complete_clients
 from adapters.cli.frame import Desk, place, verb
 from adapters.cli.render import Cell, Column, ago, console, fields, moment, styled, table
@@ -39,8 +40,8 @@ watch_option = click.option("--watch", is_flag=True, help="Go on showing it as i
 @click.option("--text", help="Only jobs with this in their name or id.")
 @click.option("--order", type=click.Choice(ORDERS), help="Default: priority, then age.")
 @click.option("--why", is_flag=True, help="Say what each waiting job waits for.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=200, show_default=True, help="At most so many.")
-@click.option("--offset", type=click.IntRange(0), default=0, help="Leave out so many first.")
+@click.option("--limit", type=v.whole(1, 10_000), default=200, show_default=True, help="At most so many.")
+@click.option("--offset", type=v.whole(0), default=0, help="Leave out so many first.")
 @at_option
 @watch_option
 def queue(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapters.cli import exits
+from adapters.cli import values as v
 from adapters.cli.changing import resolve
 from adapters.cli.complete import complete_all_jobs
 from adapters.cli.frame import Desk, place, verb
@@ -27,8 +28,8 @@ CHUNK_BYTES = 1 << 16
 )
 @click.argument("job", shell_complete=complete_all_jobs)
 @click.option("--task", type=int, metavar="N", help="Which task. Default: that of the newest attempt.")
-@click.option("--attempt", type=click.IntRange(1), metavar="N", help="Which attempt. Default: the newest one.")
-@click.option("--tail", type=click.IntRange(0), metavar="N", help="Only the last N lines.")
+@click.option("--attempt", type=v.whole(1), metavar="N", help="Which attempt. Default: the newest one.")
+@click.option("--tail", type=v.whole(0), metavar="N", help="Only the last N lines.")
 @click.option("--follow", "-f", is_flag=True, help="Go on until the attempt has ended.")
 def logs(desk: Desk, job: str, follow: bool, **which: Any) -> int | None:
     """Print what an attempt of a job wrote to standard output and standard error."""

@@ -14,6 +14,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from adapters.cli.text import plain
 from projections.words import duration_text
 
 UNBOUNDED = 10_000
@@ -124,13 +125,6 @@ def heading(text: str) -> Text:
 def styled(word: str) -> Cell:
     """A status word in its colour."""
     return Cell(word, STYLES.get(word, ""))
-
-
-def plain(text: str) -> str:
-    """The text on one line, control characters replaced."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else ("·" if char not in "\n\t" else " ") for char in text)
 
 
 def ago(at_ms: int | None, now_ms: int) -> str:

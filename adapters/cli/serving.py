@@ -5,8 +5,8 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import Any
 
@@ -18,8 +18,10 @@ from adapters import settings
 from adapters.api import HttpDoor, serve_http
 from adapters.bootstrap import ACTOR, Ending, Server
 from adapters.cli import exits
+from adapters.cli import values as v
 from adapters.cli.frame import Desk, verb
-from adapters.cli.render import clock, console, plain
+from adapters.cli.render import clock, console
+from adapters.cli.text import plain
 from adapters.queries.overview import version
 from adapters.store.sqlite import open_log
 from application.commands import AdoptPolicies
@@ -42,7 +44,7 @@ WHAT_HAPPENS = {
 }
 nodes_option = click.option(
     "--nodes",
-    type=click.IntRange(1, 10_000),
+    type=v.whole(1, 10_000),
     metavar="N",
     help="Equal nodes of this machine, whatever the settings say.",
 )
@@ -91,7 +93,7 @@ class ServedFarm(Server):
     "milepost serve --drain         (a signal lets what runs come to its end)",
 )
 @nodes_option
-@click.option("--port", type=click.IntRange(0, 65_535), metavar="N", help="Where to listen; 0 takes a free port.")
+@click.option("--port", type=v.whole(0, 65_535), metavar="N", help="Where to listen; 0 takes a free port.")
 @click.option(
     "--leave", "ending", flag_value="leave", default="leave", help="When stopped: leave what runs. The default."
 )
@@ -104,13 +106,7 @@ def serve(desk: Desk, nodes: int | None, port: int | None, ending: str) -> int:
     at once, as --leave does.
     """
     chosen, farm = opened(desk, nodes)
-    with Signals() as signals:
-        try:
-            door = farm.open_door(chosen.port if port is None else port)  # first: a port may be taken
-            farm.start()
-        except BaseException:
-            farm.close()
-            raise
+    with Signals() as signals, working(farm, chosen.port if port is None else port) as door:
         desk.answer(_serving(farm, door, chosen), _greeting)
         signals.wait(farm)
         return _stop(desk, farm, Ending(ending))
@@ -126,15 +122,8 @@ def run(desk: Desk, nodes: int | None) -> int:
     """
     _, farm = opened(desk, nodes)
     told = Telling(farm)
-    with Signals() as signals:
-        try:
-            farm.open_door(0)
-            farm.start()
-        except BaseException:
-            farm.close()
-            raise
-        finished = _work_off(desk, farm, told, signals)
-        if not finished:
+    with Signals() as signals, working(farm, port=0):
+        if not _work_off(desk, farm, told, signals):
             _stop(desk, farm, Ending.TERMINATE)
             return exits.UNAVAILABLE if farm.loops.failed.is_set() else exits.INTERRUPTED
         left = farm.queries.get("/api/queue", limit=10_000, position=farm.app.farm.position)
@@ -162,6 +151,18 @@ def opened(desk: Desk, nodes: int | None) -> tuple[settings.Settings, ServedFarm
         log.close()
         raise
     return chosen, farm
+
+
+@contextmanager
+def working(farm: ServedFarm, port: int) -> Iterator[HttpDoor]:
+    """A farm that works and lets other processes in; whoever enters stops it. After an error it is let go as it is."""
+    try:
+        door = farm.open_door(port)  # before any node is started: the port may be taken
+        farm.start()
+        yield door
+    except BaseException:
+        farm.close()
+        raise
 
 
 def _stop(desk: Desk, farm: ServedFarm, ending: Ending) -> int:

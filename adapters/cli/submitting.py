@@ -11,8 +11,8 @@ import click
 
 from adapters.cli import values as v
 from adapters.cli.complete import complete_clients, complete_jobs, complete_template
-from adapters.cli.frame import Desk, place, verb
-from adapters.cli.waiting import need_server, wait_for
+from adapters.cli.frame import Desk, need_server, place, verb
+from adapters.cli.text import one_line, plain
 from adapters.clock import SystemIds
 from domain.errors import BadInput
 from domain.job.commands import SubmitJob
@@ -51,39 +51,69 @@ Options = dict[str, Any]
 )
 @click.option("--name", help="What people call it. Default: the command.")
 @click.option("--cpus", type=v.MILLICORES, metavar="N", help="Processors per slot, such as 2 or 0.5. Default: 1.")
-@click.option("--memory", type=v.SIZE, metavar="SIZE", help="Memory per slot, such as 4G; more is an error.")
-@click.option("--gpus", type=click.IntRange(0, v.MAX_AMOUNT), metavar="N", help="GPUs per slot.")
+@click.option("--memory", type=v.SIZE, metavar="SIZE", help="Memory per slot, such as 4G; who uses more is ended.")
+@click.option("--gpus", type=v.whole(), metavar="N", help="GPUs per slot.")
 @click.option("--storage", type=v.SIZE, metavar="SIZE", help="Scratch space per slot.")
-@click.option("--license", "licenses", type=v.NAMED_AMOUNT, metavar="NAME=N", multiple=True, help="Named resource.")
+@click.option(
+    "--license",
+    "licenses",
+    type=v.NAMED_AMOUNT,
+    metavar="NAME=N",
+    multiple=True,
+    help="A licence or the like, by name.",
+)
 @click.option(
     "--attr",
     "attributes",
     type=v.ATTRIBUTE,
     metavar="NAME=VALUE[,VALUE]",
     multiple=True,
-    help="Nodes with one of these.",
+    help="Only nodes that have one of these values.",
 )
-@click.option("--nodes", type=click.IntRange(1, 100_000), metavar="N", help="A gang: N nodes at once for each task.")
-@click.option("--slots", type=click.IntRange(1, 100_000), metavar="N", help="A gang: N slots at once over any nodes.")
+@click.option("--nodes", type=v.whole(1, 100_000), metavar="N", help="A gang: N nodes at once for each task.")
+@click.option("--slots", type=v.whole(1, 100_000), metavar="N", help="A gang: N slots at once over any nodes.")
 @click.option("--array", type=v.TASKS, metavar="TASKS", help="Tasks such as 1-10 or 1-99:2; {task} is the number.")
-@click.option("--client", envvar="MILEPOST_CLIENT", shell_complete=complete_clients, help="Whose work it is.")
-@click.option("--priority", type=v.PRIORITY, default="medium", help="low, medium, high or critical.")
+@click.option(
+    "--client",
+    envvar="MILEPOST_CLIENT",
+    shell_complete=complete_clients,
+    help="Whose work it is. Default: $MILEPOST_CLIENT, else default.",
+)
+@click.option("--priority", type=v.PRIORITY, default="medium", help="low, medium (the default), high or critical.")
 @click.option("--deadline", type=v.DEADLINE, metavar="TIME", help="When it should be done: +2h, 18:00 or ISO 8601.")
 @click.option("--start-after", type=v.DEADLINE, metavar="TIME", help="Not to be queued before this.")
-@click.option("--after", metavar="JOB[,JOB]", multiple=True, shell_complete=complete_jobs, help="Jobs before it.")
+@click.option(
+    "--after", metavar="JOB[,JOB]", multiple=True, shell_complete=complete_jobs, help="Wait until these have completed."
+)
 @click.option("--hold", is_flag=True, help="Enter it held; `milepost unhold` lets it go.")
-@click.option("--retries", type=click.IntRange(0, 1_000), default=0, metavar="N", help="More tries for a failed task.")
+@click.option("--retries", type=v.whole(0, 1_000), default=0, metavar="N", help="More tries for a failed task.")
 @click.option("--backoff", type=v.DURATION, metavar="TIME", help="Before the first retry, then doubled. Default: 1s.")
 @click.option("--walltime", type=v.DURATION, metavar="TIME", help="The longest that one attempt may run.")
 @click.option("--grace", type=v.DURATION, metavar="TIME", help="Between asking it to end and killing it. Default: 5s.")
-@click.option("--env", type=v.VARIABLE, metavar="NAME[=VALUE]", multiple=True, help="A variable; alone, as here.")
+@click.option(
+    "--env",
+    type=v.VARIABLE,
+    metavar="NAME[=VALUE]",
+    multiple=True,
+    help="A variable for it; a name alone takes the value from here.",
+)
 @click.option("--cwd", type=click.Path(path_type=Path), metavar="DIR", help="Where to run it. Default: here.")
-@click.option("--output", type=click.Path(path_type=Path), metavar="DIR", help="Where results go.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where results go ($MILEPOST_OUTPUT_DIR). Default: a directory of the job.",
+)
 @click.option("--id", "given_id", metavar="ID", help="An id of your own; submitting it again changes nothing.")
 @click.option(
-    "--template", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="A template of any name."
+    "--template",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The template, if its name does not end in .yaml, .yml or .json.",
 )
-@click.option("-p", "--param", "parameters", type=v.PAIR, metavar="NAME=VALUE", multiple=True, help="For a template.")
+@click.option(
+    "-p", "--param", "parameters", type=v.PAIR, metavar="NAME=VALUE", multiple=True, help="A parameter of the template."
+)
 @click.option(
     "--environment",
     "environments",
@@ -114,6 +144,8 @@ def submit(desk: Desk, words: tuple[str, ...], template: Path | None, wait: bool
         if not wait:
             desk.answer(answer, _submitted)
             return None
+        from adapters.cli.waiting import wait_for  # noqa: PLC0415 (shows progress, which is slow to load)
+
         desk.note(_submitted(answer))
         return wait_for(desk, door, [answer.get("workflow_id") or answer["job_ids"][0]])
 
@@ -221,9 +253,7 @@ def variables(given: tuple[tuple[str, str | None], ...]) -> dict[str, str]:
 
 def name_of(words: tuple[str, ...]) -> str:
     """What a job is called that was not given a name: its command, shortened."""
-    text = shlex.join([Path(words[0]).name, *words[1:]])
-    text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    return text if len(text) <= MAX_NAME_CHARS else text[: MAX_NAME_CHARS - 1] + "…"
+    return one_line(shlex.join([Path(words[0]).name, *words[1:]]), MAX_NAME_CHARS)
 
 
 def named(command: Command) -> dict[str, Any]:
@@ -268,7 +298,7 @@ def _refuse_misplaced(options: Options, names: tuple[str, ...], source: Path | N
 def _submitted(answer: dict[str, Any]) -> str:
     again = "" if answer["new"] else "  (submitted before; nothing changed)"
     if "workflow_id" not in answer:
-        return f"{answer['job_ids'][0]}  {answer['names'][0]}{again}"
-    lines = [f"{answer['workflow_id']}  {answer['name']}{again}"]
-    lines += [f"  {job_id}  {name}" for job_id, name in zip(answer["job_ids"], answer["names"], strict=True)]
+        return f"{answer['job_ids'][0]}  {plain(answer['names'][0])}{again}"
+    lines = [f"{answer['workflow_id']}  {plain(answer['name'])}{again}"]
+    lines += [f"  {job_id}  {plain(name)}" for job_id, name in zip(answer["job_ids"], answer["names"], strict=True)]
     return "\n".join(lines)

@@ -11,6 +11,7 @@ from click.shell_completion import get_completion_class
 
 from adapters import settings
 from adapters.cli import exits
+from adapters.cli import values as v
 from adapters.cli.frame import Desk, verb
 from adapters.cli.render import console
 from domain.errors import BadInput, ExtraMissing
@@ -49,7 +50,7 @@ def _made(data_dir: Path, path: Path) -> str:
 
 
 @verb("demo", "milepost demo", "milepost demo --nodes 2 --data ./demo", "milepost demo --json")
-@click.option("--nodes", type=click.IntRange(2, 64), default=DEMO_NODES, show_default=True, help="How many nodes.")
+@click.option("--nodes", type=v.whole(2, 64), default=DEMO_NODES, show_default=True, help="How many nodes.")
 def demo(desk: Desk, nodes: int) -> int:
     """Watch a small farm do real work: a render, a simulation with checkpoints, a lost node.
 

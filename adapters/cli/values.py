@@ -17,6 +17,7 @@ from domain.job.values import Priority
 from domain.resources import AttributeNeed
 
 MAX_AMOUNT = 1 << 40
+MAX_DIGITS = 20
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(?:i?B)?)?", re.IGNORECASE)
 _MIB = {"K": Decimal(1) / 1024, "M": Decimal(1), "G": Decimal(1024), "T": Decimal(1024 * 1024)}
 
@@ -41,6 +42,21 @@ class Written(click.ParamType[Any]):
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
         """The words that can be meant, where there are few."""
         return [CompletionItem(word) for word in self._words if word.startswith(incomplete)]
+
+
+def whole(least: int = 0, most: int = MAX_AMOUNT) -> Written:
+    """A whole number within bounds."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text) if len(text) <= MAX_DIGITS else most + 1
+        except ValueError:
+            raise ValueError(f"{text!r} is not a whole number") from None
+        if not least <= number <= most:
+            raise ValueError(f"{text[:MAX_DIGITS]!r} is not between {least} and {most}")
+        return number
+
+    return Written("number", read)
 
 
 def millicores(text: str) -> int:

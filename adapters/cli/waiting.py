@@ -12,8 +12,9 @@ from adapters.cli import exits
 from adapters.cli import values as v
 from adapters.cli.changing import resolve
 from adapters.cli.complete import complete_jobs
-from adapters.cli.frame import Desk, place, verb
-from adapters.cli.render import console, plain
+from adapters.cli.frame import Desk, need_server, place, verb
+from adapters.cli.render import console
+from adapters.cli.text import plain
 from domain import errors
 
 if TYPE_CHECKING:
@@ -27,12 +28,6 @@ FAILED_TASKS = 3
 Document = dict[str, Any]
 
 
-class NoServer(errors.StoreError):
-    """no server works on {path}, so nothing would happen; start `milepost serve`, or let `milepost run` do the work"""
-
-    code = "server.none"
-
-
 @verb("wait", "milepost wait job-01kx…", "milepost wait wf-01kx… job-01ky… --timeout 1h && make movie")
 @click.argument("jobs", metavar="JOB|WORKFLOW...", nargs=-1, required=True, shell_complete=complete_jobs)
 @click.option("--timeout", type=v.DURATION, metavar="TIME", help="Give up after so long, with exit code 1.")
@@ -44,12 +39,6 @@ def wait(desk: Desk, jobs: tuple[str, ...], timeout: int | None) -> int:
     with desk.door() as door:
         ids = [resolve(door, "workflow" if each.startswith("wf-") else "job", each) for each in jobs]
         return wait_for(desk, door, ids, timeout)
-
-
-def need_server(desk: Desk, door: "Door") -> None:
-    """NoServer unless somebody works on the farm."""
-    if not door.is_server:
-        raise NoServer(path=str(desk.data_dir))
 
 
 def wait_for(desk: Desk, door: "Door", ids: Sequence[str], timeout_ms: int | None = None) -> int:

@@ -242,14 +242,17 @@ class NodeLink:
                     self._deliver([*reports, NodeGone(node_id=self.node_id, why=why)])
                     return
             for order in owed:
-                reports += self._settle_order(order, why)
+                reports += self._settle_order(order, why, known)
             self._acknowledged(owed[-1].number)
 
-    def _settle_order(self, order: Order, why: str) -> list[AttemptReport]:
+    def _settle_order(self, order: Order, why: str, settled: Sequence[str]) -> list[AttemptReport]:
         """What became of one order. A start that came to nothing is lost with the node and needs no report."""
-        if isinstance(order, Start):
-            refuse(self._layout, order.launch, why)
-        return refuse(self._layout, order.launch, why) if isinstance(order, Terminate) else []
+        if not isinstance(order, Start | Terminate):
+            return []
+        attempt_id = order.launch.attempt_id
+        ended = attempt_id not in settled and AttemptFiles(self._layout.attempt(attempt_id)).read_end() is not None
+        told = refuse(self._layout, order.launch, why)
+        return told if ended or isinstance(order, Terminate) else []
 
     # -- the connection --------------------------------------------------------------------------------------------
 

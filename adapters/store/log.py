@@ -150,5 +150,5 @@ class RecorderLog:
         self.recorder.shut()
 
 
-PAGE = 5_000
-"""Rows per page of a replay: large enough to forget the cost of a query, small enough for memory."""
+PAGE = 250
+"""Rows per page of a replay: enough to forget the cost of a query, few enough to stay in the processor's cache."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from domain import errors, intervals
@@ -26,10 +27,13 @@ from domain.job.values import (
     Priority,
     StopCause,
 )
-from domain.messages import SAFE_ID
+from domain.messages import SAFE_ID, JobId
 
 Events = tuple[e.JobEvent, ...]
 MAX_BACKOFF_MS = 3_600_000
+MAX_TIME_MS = 253_402_300_799_999
+"""The last moment of the year 9999; durations are kept below it, too, so that sums stay within 64 bits."""
+_TIMES = ("walltime_ms", "grace_ms", "backoff_ms", "deadline_ms", "not_before_ms")
 _ASKED_FOR = (StopCause.CANCELLED, StopCause.REQUEUED)
 PROGRESS_STEP = 25
 """Progress is a fact only when it crosses a multiple of this; the rest is telemetry."""
@@ -77,6 +81,18 @@ def check_spec(spec: JobSpec) -> None:
     for problem, broken in problems.items():
         if broken:
             raise errors.JobInvalid(job_id=spec.job_id, problem=problem)
+    for name in _TIMES:
+        check_time(spec.job_id, name, getattr(spec, name))
+    try:
+        msgspec.json.encode(spec)
+    except UnicodeEncodeError as error:
+        raise errors.JobInvalid(job_id=spec.job_id, problem=f"a text of it is not Unicode ({error.reason})") from error
+
+
+def check_time(job_id: JobId, name: str, at_ms: int | None) -> None:
+    """JobInvalid unless a time or duration is absent or lies between 0 and the end of the year 9999."""
+    if at_ms is not None and not 0 <= at_ms <= MAX_TIME_MS:
+        raise errors.JobInvalid(job_id=job_id, problem=f"its {name} {at_ms} is no time between 1970 and 9999")
 
 
 def queue(job: Job, command: c.QueueJob, now_ms: int) -> Events:
@@ -132,6 +148,7 @@ def prioritize(job: Job, command: c.PrioritizeJob, now_ms: int) -> Events:
 def set_deadline(job: Job, command: c.SetDeadline, now_ms: int) -> Events:
     """The deadline of a job that has not ended can change at any time."""
     _must_not_have_ended(job, "set-deadline")
+    check_time(job.spec.job_id, "deadline_ms", command.deadline_ms)
     if job.deadline_ms == command.deadline_ms:
         return ()
     return (

@@ -13,12 +13,10 @@ from domain.job.values import Attempt, AttemptEnd, AttemptNumber, Job, JobStatus
 
 def evolve(job: Job | None, event: e.JobEvent) -> Job:
     """The state after one more fact."""
-    if type(event) is e.JobSubmitted:
-        return _submitted(event)
-    return _EVOLVE[type(event)](job, event)
+    return EVOLVE[type(event)](job, event)
 
 
-def _submitted(event: e.JobSubmitted) -> Job:
+def _submitted(job: Job | None, event: e.JobSubmitted) -> Job:
     spec = event.spec
     return Job(
         spec=spec,
@@ -67,15 +65,16 @@ def _deadline_changed(job: Job, event: e.JobDeadlineChanged) -> Job:
 def _placed(job: Job, event: e.TasksPlaced) -> Job:
     live = dict(job.live)
     waiting, delayed = job.waiting, job.delayed
-    number = job.next_attempt
+    number, at_ms = job.next_attempt, event.at_ms
     for placement in event.placements:
         waiting = intervals.difference(waiting, placement.tasks)
         if delayed:
             delayed = _without(delayed, placement.tasks)
         number = placement.first_attempt
-        for task in intervals.members(placement.tasks):
-            live[number] = Attempt(task, placement.nodes, event.at_ms)
-            number += 1
+        for low, high in intervals.intervals(placement.tasks):
+            for task in range(low, high + 1):
+                live[number] = Attempt(task, placement.nodes, at_ms)
+                number += 1
     return replace(job, live=live, waiting=waiting, delayed=delayed, next_attempt=number)
 
 
@@ -187,7 +186,8 @@ def _tasks(ends: tuple[AttemptEnd, ...]) -> TaskSet:
     return str(ends[0].task) if len(ends) == 1 else intervals.of(end.task for end in ends)
 
 
-_EVOLVE: dict[type[e.JobEvent], Callable[[Any, Any], Job]] = {
+EVOLVE: dict[type[e.JobEvent], Callable[[Any, Any], Job]] = {
+    e.JobSubmitted: _submitted,
     e.JobQueued: _queued,
     e.JobUnqueued: _unqueued,
     e.JobHeld: _held,

@@ -26,6 +26,8 @@ BAD = [
     ("an unknown client to change", "client set nosuch --limit 5"),
     ("an unknown predecessor", "submit --after nosuch -- true"),
     ("an empty id", "hold ''"),
+    ("bytes that are no text", "submit -- echo \udcff"),
+    ("an option before the command", "--data x queue"),
     ("an id that leads elsewhere", "show ../../etc/passwd"),
     ("no command", "submit"),
     ("an unknown option", "submit --nosuch 1 -- true"),

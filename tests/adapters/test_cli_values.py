@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from adapters.cli import values as v
-from adapters.cli.exits import MAX_LINE_CHARS, one_line
-from adapters.cli.render import Cell, Column, ago, bar, clock, largest_unit, moment, plain, table
+from adapters.cli.render import Cell, Column, ago, bar, clock, largest_unit, moment, table
 from adapters.cli.submitting import MAX_NAME_CHARS, name_of
+from adapters.cli.text import MAX_LINE_CHARS, one_line, plain
 from domain.job.values import Priority
 from domain.resources import AttributeNeed
 
@@ -53,6 +53,7 @@ def test_what_is_no_size(text: str, said: str) -> None:
 
 TYPES = (
     v.MILLICORES, v.SIZE, v.NAMED_AMOUNT, v.ATTRIBUTE, v.PAIR, v.VARIABLE, v.TASKS, v.PRIORITY, v.DURATION, v.DEADLINE,
+    v.whole(0, 9),
 )  # fmt: skip
 
 
@@ -72,6 +73,13 @@ def test_named_amounts_attributes_pairs_and_variables() -> None:
     for read, text in ((v.named_amount, "a=0"), (v.named_amount, "a=-1"), (v.attribute, "os="), (v.pair, "Name")):
         with pytest.raises(ValueError, match="is not"):
             read(text)
+
+
+def test_whole_numbers_lie_within_their_bounds() -> None:
+    assert v.whole(1, 9).convert("9", None, None) == 9
+    for text, said in (("0", "between 1 and 9"), ("9" * 5_000, "between 1 and 9"), ("1.5", "not a whole number")):
+        with pytest.raises(click.BadParameter, match=said):
+            v.whole(1, 9).convert(text, None, None)
 
 
 def test_priorities_are_words() -> None:

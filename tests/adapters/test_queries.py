@@ -397,11 +397,13 @@ def test_who_asks_a_live_server_sees_his_own_writes(own_day: Counter) -> None:
     """Read models that a thread of the server keeps up with the log, woken by every commit."""
     stop, wake = threading.Event(), threading.Event()
     own_day.app.listen(lambda recorded: wake.set())
-    folding = threading.Thread(target=own_day.views.run, args=(stop, wake))
+    engine = open_views(f"sqlite:///{own_day.data_dir / 'views.db'}")
+    views = ProjectionRunner(engine, own_day.log.read, own_day.log.position)
+    folding = threading.Thread(target=views.run, args=(stop, wake))
     folding.start()
     live = Queries(
         own_day.log,
-        own_day.views,
+        views,
         farm=lambda: own_day.app.farm,
         data_dir=own_day.data_dir,
         lock=own_day.app.lock,
@@ -416,6 +418,7 @@ def test_who_asks_a_live_server_sees_his_own_writes(own_day: Counter) -> None:
     stop.set()
     wake.set()
     folding.join()
+    engine.dispose()
 
 
 def test_a_job_that_the_read_models_do_not_know_yet_is_read_from_the_log(own_day: Counter) -> None:

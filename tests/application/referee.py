@@ -116,8 +116,11 @@ class Referee:
         assert held * 100 <= percent * whole, f"{owner.client_id} holds {held} of {percent} % of {whole} millicores"
 
     def acyclic(self) -> bool:
-        """Whether no job waits for itself, over all edges that could still make one wait (Kahn's algorithm)."""
-        left = [edge for edge in self.edges.values() if edge.state is not DependencyState.BYPASSED]
+        """Whether no job waits for itself, over all edges that make one wait (Kahn's algorithm).
+
+        An edge that is satisfied never will again: its predecessor has completed, which nothing takes back.
+        """
+        left = [edge for edge in self.edges.values() if edge.blocks]
         while left:
             waiting = {edge.successor_id for edge in left}
             rest = [edge for edge in left if edge.predecessor_id in waiting]

@@ -1,17 +1,19 @@
 """Commands one by one: what a lone caller waits for, and what many callers gain by sharing a commit.
 
-Each submission is durable before its caller goes on. Many callers are threads that call `Application.handle`, as the
-HTTP door's do; whoever comes while a commit is under way shares the next one.
+Each submission is durable before its caller goes on. Many callers are coroutines on one event loop, as the HTTP door's
+are, or threads that call `Application.handle`; whoever comes while a commit is under way shares the next one.
 """
 
+import asyncio
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from adapters.clock import SystemClock, SystemIds
 from adapters.store.sqlite import open_log
 from application.app import Application
+from application.gathering import Gathering
 from domain.farm import Farm
 from tests.benchmarks import raw, workload
 from tests.benchmarks.harness import Pair, Row, Size, seconds
@@ -41,22 +43,52 @@ def alone(size: Size, directory: Path) -> Iterator[Pair]:
     log.close()
 
 
+Shares = list[list[workload.c.SubmitJob]]
+
+
+def together(size: Size, directory: Path) -> AbstractContextManager[Pair]:
+    """64 coroutines, each waiting for its own acknowledgement, against one caller alone."""
+    return _many(size, directory, _by_coroutines)
+
+
+def together_in_threads(size: Size, directory: Path) -> AbstractContextManager[Pair]:
+    """The same with a thread for every caller, which pays for two switches of threads a command."""
+    return _many(size, directory, _by_threads)
+
+
 @contextmanager
-def together(size: Size, directory: Path) -> Iterator[Pair]:
-    """64 callers, each waiting for its own acknowledgement, against one."""
+def _many(size: Size, directory: Path, call_all: Callable[[Application, Shares], float]) -> Iterator[Pair]:
     count = size.of(20_000, 6_000, 128)
     log, app = _application(directory)
     ids = workload.job_ids()
 
     def submitting(callers: int, jobs: int) -> float:
         shares = [[workload.submission(next(ids)) for _ in range(jobs // callers)] for _ in range(callers)]
-        return _by_threads(app, shares) / (jobs // callers * callers)
+        run = call_all if callers > 1 else _by_threads
+        return run(app, shares) / (jobs // callers * callers)
 
     yield Pair(lambda: submitting(1, count // 20), lambda: submitting(CALLERS, count))
     log.close()
 
 
-def _by_threads(app: Application, shares: list[list[workload.c.SubmitJob]]) -> float:
+def _by_coroutines(app: Application, shares: Shares) -> float:
+    """Seconds until the last coroutine has its last acknowledgement."""
+    gathering = Gathering(app)
+
+    async def call(commands: list[workload.c.SubmitJob]) -> None:
+        for command in commands:
+            await gathering.handle(command, "user:ada")
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*(call(share) for share in shares))
+
+    try:
+        return seconds(lambda: asyncio.run(all_of_them()))
+    finally:
+        gathering.close()
+
+
+def _by_threads(app: Application, shares: Shares) -> float:
     """Seconds from the moment when all callers may start until the last one has its last acknowledgement."""
     ready = threading.Barrier(len(shares) + 1)
 
@@ -94,6 +126,15 @@ ROWS = (
         together,
         accept=8,
         goal=12,
+        faster=True,
+        rounds=5,
+    ),
+    Row(
+        "callers-threads",
+        "64 submitters in threads",
+        "one submitter",
+        "command",
+        together_in_threads,
         faster=True,
         rounds=5,
     ),

@@ -22,7 +22,11 @@ PER_COMMIT = 1_000
 SMALL = Requirement(Resources(1_000, 1_024))
 ROOMY = Resources(64_000, 262_144)
 WHY = PlacementReason("best-fit", "priority", 0.625, 85)
-USER, SCHEDULER, DISPATCHER = Meta("user:ada", "cmd-01m852xxvw001s9x3km7"), Meta("scheduler", cycle=46_201), Meta("dispatcher")
+USER, SCHEDULER, DISPATCHER = (
+    Meta("user:ada", "cmd-01m852xxvw001s9x3km7"),
+    Meta("scheduler", cycle=46_201),
+    Meta("dispatcher"),
+)
 
 
 def job_ids(start: int = 0) -> Iterator[str]:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain import job, node, workflow
+from domain import dependency, job, node, workflow
 from domain.catalog import TOPICS
 from domain.cycle import CycleDecided, cycle_stream
 from domain.decisions import Blocked
@@ -96,9 +96,11 @@ def test_the_farm_holds_what_lives_and_nothing_else(history: History) -> None:
     for workflow_id, outcomes in farm.outcomes.items():
         gone = {job_id for job_id in farm.workflows[workflow_id].jobs if job_id not in jobs}
         assert outcomes == {job_id: states[job_id].ended for job_id in gone}
-    for edge in farm.dependencies.values():
-        assert edge == states[edge.dependency_id]
-        assert edge.predecessor_id in jobs or edge.successor_id in jobs
+    edges = {k: s for k, s in states.items() if isinstance(s, dependency.Dependency)}
+    assert {k for k, s in edges.items() if s.blocks} <= farm.dependencies.keys()
+    for edge_id, edge in farm.dependencies.items():
+        assert edge == edges[edge_id]
+        assert edge.blocks or edge.predecessor_id in jobs or edge.successor_id in jobs
     aggregates = {*jobs, *farm.workflows, *farm.dependencies}
     kept = {s for s in farm.versions if not s.startswith(("node:", "client:", "cycle-", "refusal-", "policies"))}
     assert kept == aggregates
@@ -142,6 +144,10 @@ def test_no_task_is_lost_or_in_two_places(history: History) -> None:
 def test_a_farm_on_which_everything_has_ended_remembers_nothing_of_it(history: History) -> None:
     wind_down(history)
     farm = history.farm
+    for edge in list(farm.dependencies.values()):  # between jobs that did not complete, and could be retried
+        bypass = dependency.BypassDependency(dependency_id=edge.dependency_id)
+        assert edge.blocks
+        assert history.ask(dependency, edge.dependency_id, bypass)
     tables = ("jobs", "workflows", "dependencies", "outcomes", "incoming", "outgoing", "delayed")
     assert {name: len(getattr(farm, name)) for name in tables} == dict.fromkeys(tables, 0)
     assert (len(farm.queue), farm.queue.lines) == (0, {})
@@ -192,6 +198,20 @@ def test_a_cancelled_job_holds_its_resources_until_its_attempts_are_gone() -> No
     end_attempts(history, "job-0a", (1, 2, 3), FailureClass.SIGNAL)
     assert "job-0a" not in history.farm.jobs
     assert history.farm.index.free == history.farm.index.capacity
+
+
+def test_a_workflow_that_was_cancelled_and_is_retried_job_by_job_keeps_its_order() -> None:
+    history = small()
+    for job_id in ("job-0a", "job-0b"):
+        history.of_job(c.CancelJob, job_id)
+    end_attempts(history, "job-0a", (1, 2, 3), FailureClass.SIGNAL)
+    assert history.farm.jobs == {}
+    for job_id in ("job-0b", "job-0a"):
+        history.of_job(c.RetryJob, job_id)
+    assert not history.farm.jobs["job-0b"].queued
+    run_cycle(history, 0)
+    end_attempts(history, "job-0a", (4, 5, 6), None)
+    assert history.farm.jobs["job-0b"].queued
 
 
 @pytest.mark.parametrize("how", ["apply", "fold"])

@@ -9,7 +9,7 @@ from domain.errors import JobEnded, JobExists, JobInvalid, JobNotEnded, JobNotFo
 from domain.job import commands as c
 from domain.job import events as e
 from domain.job.decide import _DECIDE
-from domain.job.evolve import _EVOLVE
+from domain.job.evolve import EVOLVE
 from domain.job.values import FailureClass, JobSpec, JobStatus, Priority, StopCause, Work, attempt_id, parse_attempt_id
 from domain.resources import Requirement, Resources
 from tests.builders import NOW, end, failed, need, placed, spec, stopping, submitted, succeeded
@@ -35,7 +35,7 @@ def test_every_command_of_a_job_has_a_rule() -> None:
 
 
 def test_every_event_of_a_job_changes_its_state_in_a_defined_way() -> None:
-    assert set(_EVOLVE) | {e.JobSubmitted} == set(get_args(e.JobEvent))
+    assert set(EVOLVE) == set(get_args(e.JobEvent))
 
 
 EXAMPLES = {"why": "", "priority": Priority.HIGH, "deadline_ms": None, "percent": 50, "path": "", "quality": 0}
@@ -343,3 +343,14 @@ def test_an_attempt_id_names_job_task_and_number() -> None:
     assert parse_attempt_id("job-a.b.-3.17") == ("job-a.b", -3, 17)
     with pytest.raises(ValueError, match="not enough values"):
         parse_attempt_id("job-a")
+
+
+@pytest.mark.parametrize("field", ["walltime_ms", "grace_ms", "backoff_ms", "deadline_ms", "not_before_ms"])
+def test_times_beyond_the_calendar_are_refused(field: str) -> None:
+    with pytest.raises(JobInvalid, match="no time between"):
+        job.decide(None, c.SubmitJob(spec=spec(**{field: 10**30})), NOW)
+
+
+def test_a_name_that_is_not_unicode_is_refused() -> None:
+    with pytest.raises(JobInvalid, match="not Unicode"):
+        job.decide(None, c.SubmitJob(spec=spec(name="\ud800")), NOW)

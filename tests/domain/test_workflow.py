@@ -51,7 +51,7 @@ def test_another_workflow_under_the_same_id_is_refused(other: workflow.SubmitWor
     [
         (submit(jobs=()), "it has no jobs"),
         (submit(jobs=("job-a", "job-a")), "it names a job twice"),
-        (submit(workflow_id="a/b"), "an id is plain letters"),
+        (submit(workflow_id="a/b"), "plain letters"),
     ],
 )
 def test_what_could_never_be_a_workflow_is_refused(wrong: workflow.SubmitWorkflow, problem: str) -> None:
