@@ -46,6 +46,10 @@ class RowRecorder(Protocol):
         """Rows by position."""
         ...
 
+    def select_states(self, after: int, limit: int, upto: int | None) -> list[tuple[int, StreamId, int, bytes]]:
+        """Rows by position, without their topics."""
+        ...
+
     def select_stream(self, stream: StreamId, after: int, upto: int | None) -> list[Row]:
         """Rows of one stream by version."""
         ...
@@ -103,9 +107,9 @@ class RecorderLog:
 
     def replay(self, after: int, upto: int | None = None) -> Iterator[tuple[int, StreamId, int, Event]]:
         """Events in order, without metadata, fetched in pages."""
-        while rows := self.recorder.select_rows(after, PAGE, upto, ()):
-            for at, stream, version, topic, state in rows:
-                yield at, stream, version, decode_event(topic, state)
+        while rows := self.recorder.select_states(after, PAGE, upto):
+            for at, stream, version, state in rows:
+                yield at, stream, version, decode_event(state)
             after = rows[-1][0]
 
     def stream(self, stream: StreamId, after: int = 0, upto: int | None = None) -> list[Recorded]:
@@ -134,8 +138,8 @@ class RecorderLog:
         low, high = 0, self.recorder.max_position()
         while low < high:
             middle = (low + high + 1) // 2
-            row = self.recorder.select_rows(middle - 1, 1, None, ())[0]
-            if decode_event(row[3], row[4]).at_ms <= at_ms:
+            row = self.recorder.select_states(middle - 1, 1, None)[0]
+            if decode_event(row[3]).at_ms <= at_ms:
                 low = middle
             else:
                 high = middle - 1

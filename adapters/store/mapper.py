@@ -50,11 +50,12 @@ def decode(topic: str, state: bytes) -> tuple[Event, Meta]:
     return envelope.event, envelope.meta
 
 
-def decode_event(topic: str, state: bytes) -> Event:
-    """As `decode`, without the metadata."""
-    if topic in UPCASTS:
-        state = _upcast_state(state)
-    return _decode_event(state).event
+def decode_event(state: bytes) -> Event:
+    """As `decode`, without the metadata. No topic of today is an old one, so an old one cannot be decoded as it is."""
+    try:
+        return _decode_event(state).event
+    except msgspec.ValidationError:
+        return _decode_event(_upcast_state(state)).event
 
 
 def _upcast_state(state: bytes) -> bytes:

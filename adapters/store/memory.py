@@ -70,6 +70,10 @@ class MemoryLogRecorder(POPOApplicationRecorder):
             found = (at for at in range(max(after, 0), end) if not topics or events[at].topic in topics)
             return [_row(at + 1, events[at]) for at in islice(found, limit)]
 
+    def select_states(self, after: int, limit: int, upto: int | None) -> list[tuple[int, StreamId, int, bytes]]:
+        """Rows by position, without their topics."""
+        return [(at, stream, version, state) for at, stream, version, _, state in self.select_rows(after, limit, upto, ())]
+
     def select_stream(self, stream: StreamId, after: int, upto: int | None) -> list[Row]:
         """Rows of one stream by version."""
         with self._database_lock:

@@ -148,6 +148,13 @@ class SQLiteLogRecorder(SQLiteApplicationRecorder):
 
     def select_rows(self, after: int, limit: int, upto: int | None, topics: Sequence[str]) -> list[Row]:
         """Rows by position."""
+        return self._select(f"rowid, {_COLUMNS}", after, limit, upto, topics)
+
+    def select_states(self, after: int, limit: int, upto: int | None) -> list[tuple[int, StreamId, int, bytes]]:
+        """Rows by position, without their topics."""
+        return self._select("rowid, originator_id, originator_version, state", after, limit, upto, ())
+
+    def _select(self, columns: str, after: int, limit: int, upto: int | None, topics: Sequence[str]) -> list[Any]:
         params: list[Any] = [after]
         where = "rowid>?"
         if upto is not None:
@@ -156,7 +163,7 @@ class SQLiteLogRecorder(SQLiteApplicationRecorder):
         if topics:
             where += f" AND topic IN ({','.join('?' * len(topics))})"
             params += topics
-        statement = f"SELECT rowid, {_COLUMNS} FROM {self.events_table_name} WHERE {where} ORDER BY rowid LIMIT ?"
+        statement = f"SELECT {columns} FROM {self.events_table_name} WHERE {where} ORDER BY rowid LIMIT ?"
         return self._fetch(statement, (*params, limit))
 
     def select_stream(self, stream: StreamId, after: int, upto: int | None) -> list[Row]:

@@ -27,7 +27,7 @@ from domain.job.values import (
     Priority,
     StopCause,
 )
-from domain.messages import SAFE_ID, JobId
+from domain.messages import SAFE_ID, JobId, NodeId
 
 Events = tuple[e.JobEvent, ...]
 MAX_BACKOFF_MS = 3_600_000
@@ -306,11 +306,25 @@ def _ended_badly(job: Job, ends: list[AttemptEnd], now_ms: int) -> list[e.JobEve
             if cause is StopCause.REQUEUED and job.ended is None:
                 tasks = intervals.of(end.task for end in stopped)
                 events.append(e.TasksRequeued(at_ms=now_ms, job_id=job.spec.job_id, tasks=tasks, why=cause.value))
-    failed = tuple(_as_failure(job, end) for end in ends if job.live[end.attempt].stopping not in _ASKED_FOR)
+    ends = [end for end in ends if job.live[end.attempt].stopping not in _ASKED_FOR]
+    lost = [end for end in ends if end.failure is FailureClass.LOST]
+    if lost:
+        events += _lost_with_their_node(job, lost, now_ms)
+    failed = tuple(_as_failure(job, end) for end in ends if end.failure is not FailureClass.LOST)
     if failed:
         events.append(e.TasksFailed(at_ms=now_ms, job_id=job.spec.job_id, ends=failed))
         events += _retries(job, failed, now_ms)
     return events
+
+
+def _lost_with_their_node(job: Job, ends: list[AttemptEnd], now_ms: int) -> list[e.JobEvent]:
+    """An end that its node could not see is a loss, not a failure: it costs no retry."""
+    by_node: dict[NodeId, list[AttemptNumber]] = {}
+    for end in ends:
+        by_node.setdefault(job.live[end.attempt].nodes[0][0], []).append(end.attempt)
+    return [
+        event for node_id, numbers in sorted(by_node.items()) for event in _lost(job, node_id, tuple(numbers), now_ms)
+    ]
 
 
 def _as_failure(job: Job, end: AttemptEnd) -> AttemptEnd:
@@ -346,13 +360,18 @@ def lose(job: Job, command: c.LoseAttempts, now_ms: int) -> Events:
     numbers = tuple(n for n in dict.fromkeys(command.attempts) if n in job.live)
     if not numbers:
         return ()
+    return _and_close(job, _lost(job, command.node_id, numbers, now_ms), now_ms)
+
+
+def _lost(job: Job, node_id: NodeId, numbers: tuple[AttemptNumber, ...], now_ms: int) -> list[e.JobEvent]:
     tasks = intervals.of(job.live[n].task for n in numbers)
+    job_id = job.spec.job_id
     events: list[e.JobEvent] = [
-        e.TasksLost(at_ms=now_ms, job_id=job.spec.job_id, node_id=command.node_id, attempts=numbers, tasks=tasks)
+        e.TasksLost(at_ms=now_ms, job_id=job_id, node_id=node_id, attempts=numbers, tasks=tasks)
     ]
     if job.ended is None:
-        events.append(e.TasksRequeued(at_ms=now_ms, job_id=job.spec.job_id, tasks=tasks, why=FailureClass.LOST.value))
-    return _and_close(job, events, now_ms)
+        events.append(e.TasksRequeued(at_ms=now_ms, job_id=job_id, tasks=tasks, why=FailureClass.LOST.value))
+    return events
 
 
 def stop(job: Job, command: c.StopAttempts, now_ms: int) -> Events:

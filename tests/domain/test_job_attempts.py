@@ -334,3 +334,8 @@ def test_tasks_that_should_stop_wait_again_when_their_node_is_lost_first() -> No
         before = given(submitted(), placed(), stopping(1, cause=cause))
         asked = before.when(c.LoseAttempts(job_id="job-1", node_id="n1", attempts=(1,)))
         assert asked.then_kinds(e.TasksLost, e.TasksRequeued).state.waiting == "0"
+
+
+def test_an_end_that_its_node_could_not_see_is_a_loss_and_costs_no_retry() -> None:
+    lost = e.TasksLost(**ID, node_id="n1", attempts=(1,), tasks="0")
+    given(submitted(), placed()).when(ends(end(failure=FailureClass.LOST))).then(lost, requeued("0", "lost"))

@@ -1,4 +1,4 @@
-"""The frozen shape of what is stored: topics, fields, types, defaults; and what may change about it, which is to grow."""
+"""The frozen shape of what is stored: topics, fields, types, defaults; and how it may change, which is to grow."""
 
 from typing import Any
 
@@ -18,7 +18,9 @@ def present() -> Shape:
     kinds = [Meta, *TOPICS.values()]
     shapes, definitions = msgspec.json.schema_components(kinds, ref_template="{name}")
     plain = [_inlined(shape, definitions) for shape in shapes]
-    return {"meta": plain[0], "events": dict(sorted(zip(TOPICS, plain[1:], strict=True)))}
+    now = {"meta": plain[0], "events": dict(sorted(zip(TOPICS, plain[1:], strict=True)))}
+    shape: Shape = msgspec.json.decode(msgspec.json.encode(now))  # as it looks when it was written down
+    return shape
 
 
 def _inlined(shape: Any, definitions: Shape) -> Any:

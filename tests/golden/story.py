@@ -43,6 +43,13 @@ def refused(desk: Desk, command: Command) -> None:
     raise AssertionError(f"{command} was not refused")
 
 
+def to_the_end(desk: Desk, job_id: str) -> None:
+    """A job runs cycle after cycle until it has ended."""
+    while desk.job(job_id).ended is None:
+        desk.clock.advance(SECOND)
+        desk.run(job_id)
+
+
 def a_film() -> Desk:
     """A workflow of frames and their composition: placed, paused, retried, completed, archived."""
     desk = Desk()
@@ -78,11 +85,8 @@ def a_film() -> Desk:
         AttemptEnd(2, 2, 3, None, FailureClass.EXIT, "exit code 3"),
     )
     desk.do(c.ReportEnded(job_id="job-frames", ends=ends), by="dispatcher")
-    desk.clock.advance(SECOND)
-    desk.cycle()
-    desk.finish("job-frames")
-    desk.run("job-frames")
-    desk.run("job-comp")
+    to_the_end(desk, "job-frames")
+    to_the_end(desk, "job-comp")
     desk.do(ArchiveWorkflow(workflow_id="wf-1"))
     return desk
 
