@@ -27,7 +27,7 @@ from adapters.clock import SystemClock
 from adapters.queries import ROUTES, SLOW, Queries, Route, route_of
 from adapters.queries.overview import version
 from adapters.web import describe, page
-from adapters.web.failures import answer_to
+from adapters.web.answers import answer_to
 from adapters.web.gate import LOOPBACK, Gate
 from adapters.web.posts import Replied, read_posted
 from adapters.web.refusals import MAX_BODY_BYTES, TOO_LARGE, Refusal

@@ -25,7 +25,6 @@ from application.scheduler import Scheduler
 from application.watchdog import Timing, Watchdog
 from domain.farm import Farm
 from domain.job.commands import RequeueTasks
-from domain.messages import NodeId
 from domain.node import DrainNode, NodeStatus, TakeOffline, UndrainNode
 
 ACTOR = "server"
@@ -204,13 +203,11 @@ class Server:
 
     def _shut_nodes_down(self) -> None:
         self._watching.stop()
-        for node_id in self._online():
+        online = {node.node_id for node in self.app.farm.nodes.values() if node.status is NodeStatus.ONLINE}
+        for node_id in sorted(online):
             self.app.handle(TakeOffline(node_id=node_id, why="the server was stopped"), ACTOR)
+        for node_id in sorted(online | self._configured):  # also those that had not reported yet
             self.executor.stop_node(node_id)
-
-    def _online(self) -> list[NodeId]:
-        nodes = self.app.farm.nodes.values()
-        return [node.node_id for node in nodes if node.status is NodeStatus.ONLINE]
 
     def close(self) -> None:
         """Stops the loops and lets go of nodes and store, whatever runs."""

@@ -36,12 +36,14 @@ def parse_moment(text: str, now_ms: int, zone: tzinfo | None = None) -> Moment:
 
 
 def parse_time_ms(text: str, now_ms: int, zone: tzinfo | None = None) -> int:
-    """As `parse_moment`, for what must be a time: `now`, `-2h`, ISO 8601 or milliseconds since 1970."""
+    """As `parse_moment`, for what must be a time: `now`, `-2h`, `03:12` (the last one), ISO 8601, milliseconds."""
     text = text.strip()
     if text == "now":
         return now_ms
     if text.startswith("-"):
         return now_ms - parse_duration_ms(text[1:])
+    if _CLOCK.fullmatch(text):
+        return _at_clock_ms(text, now_ms, zone, ahead=False)
     if text.isascii() and text.isdigit():
         return _epoch_ms(text)
     return _iso_ms(text, zone)
@@ -53,7 +55,7 @@ def parse_deadline_ms(text: str, now_ms: int, zone: tzinfo | None = None) -> int
     if text.startswith("+"):
         return now_ms + parse_duration_ms(text[1:])
     if _CLOCK.fullmatch(text):
-        return _next_ms(text, now_ms, zone)
+        return _at_clock_ms(text, now_ms, zone, ahead=True)
     if text.isascii() and text.isdigit():
         return _epoch_ms(text)
     return _iso_ms(text, zone, forms="+2h, 18:00 or 2026-03-01T18:00")
@@ -100,15 +102,18 @@ def _iso_ms(text: str, zone: tzinfo | None, forms: str = "-2h, 2026-03-01T18:00 
         raise BadInput(problem=f"{text[:60]!r} is no time such as {forms}", text=text[:60]) from None
 
 
-def _next_ms(text: str, now_ms: int, zone: tzinfo | None) -> int:
-    """The next time that a clock on the wall shows this."""
+def _at_clock_ms(text: str, now_ms: int, zone: tzinfo | None, *, ahead: bool) -> int:
+    """The next time that a clock on the wall shows this, or the last time that it did."""
     try:
         wanted = time.fromisoformat(text.zfill(5) if text.count(":") == 1 else text.zfill(8))
     except ValueError:
         raise BadInput(problem=f"{text!r} is no time of day", text=text) from None
     today = (_EPOCH + timedelta(milliseconds=now_ms)).astimezone(zone).date()
     at_ms = _ms(_local(datetime.combine(today, wanted), zone))
-    return at_ms if at_ms > now_ms else _ms(_local(datetime.combine(today + timedelta(days=1), wanted), zone))
+    if (at_ms > now_ms) is ahead:
+        return at_ms
+    other_day = today + timedelta(days=1 if ahead else -1)
+    return _ms(_local(datetime.combine(other_day, wanted), zone))
 
 
 def _local(moment: datetime, zone: tzinfo | None) -> datetime:

@@ -7,7 +7,7 @@ transaction, and a rule that spans streams names the topics that nobody may have
 from collections.abc import Callable
 from typing import Any
 
-from application.consequences import ENDINGS, may_be_queued
+from application.consequences import ENDINGS, lose_attempts_on, may_be_queued
 from application.decider import CHECKPOINT, CLIENT, JOB, Batch, encode_snapshot
 from domain import blockers, errors
 from domain.checkpoint import CheckpointType, TakeCheckpoint
@@ -15,9 +15,11 @@ from domain.client import ClientSuspended, RegisterClient
 from domain.cycle import POLICY_STREAM, PoliciesAdopted
 from domain.decisions import Reason
 from domain.dependency import DeclareDependency, DependencyDeclared, FailDependency, SatisfyDependency, find_path
-from domain.job.commands import LoseAttempts, NoteCheckpoint, QueueJob, ReportEnded, SubmitJob, UnqueueJob
-from domain.job.values import AttemptNumber, FailureClass, JobSpec, JobStatus
-from domain.messages import CheckpointId, ClientId, Command, JobId, Meta, NodeId, WorkflowId, client_stream, topic_of
+from domain.job.commands import NoteCheckpoint, QueueJob, SubmitJob, UnqueueJob
+from domain.job.events import TasksPlaced
+from domain.job.values import JobSpec, JobStatus
+from domain.messages import CheckpointId, ClientId, Command, JobId, Meta, WorkflowId, client_stream, topic_of
+from domain.node import LoseNode
 from domain.policies import Policies
 from domain.workflow import AddWorkflowJob, SubmitWorkflow
 
@@ -161,21 +163,12 @@ def queue(batch: Batch, command: QueueJob, meta: Meta) -> None:
         batch.do(command, meta)
 
 
-def report_ended(batch: Batch, command: ReportEnded, meta: Meta) -> None:
-    """Ends as they were reported; an attempt that its node lost has not failed, its task waits again."""
-    if all(end.failure is not FailureClass.LOST for end in command.ends):
-        batch.do(command, meta)
-        return
-    job = batch.job(command.job_id)
-    live = {} if job is None else job.live
-    lost: dict[NodeId, list[AttemptNumber]] = {}
-    for end in command.ends:
-        if end.failure is FailureClass.LOST and end.attempt in live:
-            lost.setdefault(live[end.attempt].nodes[0][0], []).append(end.attempt)
-    ends = tuple(end for end in command.ends if end.failure is not FailureClass.LOST)
-    batch.do(ReportEnded(job_id=command.job_id, ends=ends), meta)
-    for node_id, attempts in lost.items():
-        batch.do(LoseAttempts(job_id=command.job_id, node_id=node_id, attempts=tuple(attempts)), meta)
+def lose_node(batch: Batch, command: LoseNode, meta: Meta) -> None:
+    """A node is given up with its attempts, also when it is offline already because its maintenance has just ended."""
+    if not batch.do(command, meta):
+        batch.guards.add(topic_of(TasksPlaced))
+        for lost in list(lose_attempts_on(batch, command.node_id)):
+            batch.do(lost, meta)
 
 
 def record_checkpoint(batch: Batch, command: RecordCheckpoint, meta: Meta) -> None:
@@ -225,7 +218,7 @@ HANDLERS: dict[type[Command], Callable[[Batch, Any, Meta], None]] = {
     SubmitJob: submit_one,
     DeclareDependency: declare,
     QueueJob: queue,
-    ReportEnded: report_ended,
+    LoseNode: lose_node,
     RecordCheckpoint: record_checkpoint,
     AdoptPolicies: adopt,
 }

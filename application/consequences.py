@@ -22,7 +22,7 @@ from domain.dependency import (
 from domain.job import commands as c
 from domain.job import events as e
 from domain.job.values import Job, JobStatus
-from domain.messages import Command, Event, JobId, Meta, topic_of
+from domain.messages import Command, Event, JobId, Meta, NodeId, topic_of
 from domain.workflow import EndWorkflow, ReopenWorkflow
 
 Commands = Iterator[Command]
@@ -162,12 +162,16 @@ def _ended_badly(batch: Batch, job_id: JobId) -> bool:
 
 
 def _node_went(batch: Batch, event: node.NodeLost | node.NodeOffline) -> Commands:
+    yield from lose_attempts_on(batch, event.node_id)
+
+
+def lose_attempts_on(batch: Batch, node_id: NodeId) -> Commands:
     """With a node go its attempts."""
     by_job: dict[JobId, list[int]] = {}
-    for job_id, number in batch.farm.attempts_on(event.node_id):
+    for job_id, number in batch.farm.attempts_on(node_id):
         by_job.setdefault(job_id, []).append(number)
     for job_id, numbers in sorted(by_job.items()):
-        yield c.LoseAttempts(job_id=job_id, node_id=event.node_id, attempts=tuple(numbers))
+        yield c.LoseAttempts(job_id=job_id, node_id=node_id, attempts=tuple(numbers))
 
 
 _REACTIONS: dict[type[Event], Callable[[Batch, Any], Commands]] = {

@@ -167,7 +167,10 @@ class Dispatcher:
         command: Command = RestoreCheckpoint(checkpoint_id=checkpoint_id, attempt=launch.attempt)
         if problem:
             command = VerifyCheckpoint(checkpoint_id=checkpoint_id, problem=problem)
-        self.app.handle(command, ACTOR)
+        try:
+            self.app.handle(command, ACTOR)
+        except errors.CheckpointStateForbids as gone:  # somebody discarded it while it was read
+            problem = gone.message
         return replace(launch, restore_from=None) if problem else launch
 
     # -- reports -------------------------------------------------------------------------------------------------

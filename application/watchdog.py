@@ -44,6 +44,8 @@ class Watchdog:
         self._gone: dict[NodeId, NodeGone] = {}
         """Nodes reported gone that are not declared lost yet."""
         self._respawn_at: dict[NodeId, int] = {}
+        self._given_up: set[NodeId] = set()
+        """Nodes declared lost by this server."""
         self._starts: dict[NodeId, int] = {}
         """How often a node was started again since it was last up."""
         self._returning: set[NodeId] = set()
@@ -114,8 +116,7 @@ class Watchdog:
                 return False
         known = self.app.farm.nodes
         return all(
-            node_id in known and (node_id in self._heard_ms or known[node_id].status is node.NodeStatus.OFFLINE)
-            for node_id in nodes
+            node_id in known and (node_id in self._heard_ms or node_id in self._given_up) for node_id in nodes
         )
 
     # -- what time brings ----------------------------------------------------------------------------------------
@@ -145,6 +146,7 @@ class Watchdog:
             return
         if known is not None:
             self.app.handle(node.LoseNode(node_id=report.node_id, why=report.why), ACTOR)
+        self._given_up.add(report.node_id)
         if self.timing.respawn_ms >= 0:
             with self._lock:
                 delay_ms = self.timing.respawn_ms << min(self._starts.get(report.node_id, 0), MAX_DOUBLINGS)
@@ -158,6 +160,7 @@ class Watchdog:
             if silent_ms > self.timing.lease_ms + self.timing.margin_ms:
                 why = f"silent for {silent_ms} ms, longer than its lease"
                 self.app.handle(node.LoseNode(node_id=node_id, why=why), ACTOR)
+                self._given_up.add(node_id)
                 self._returning.add(node_id)
             elif silent_ms > self.timing.suspect_ms and not known.suspected:
                 self.app.handle(node.SuspectNode(node_id=node_id, silent_ms=silent_ms), ACTOR)

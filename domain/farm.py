@@ -6,6 +6,7 @@ evolving states first and building the indices once. A snapshot is a cache: dele
 """
 
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import Any, get_args
 
 from domain import checkpoint, client, dependency, node, workflow
@@ -121,7 +122,8 @@ class Farm:
         for node_id, resources in in_use.items():
             self.index.allocate(self.index.numbers[node_id], resources)
         for each_job in self.jobs.values():
-            self._settle(each_job)
+            if each_job.waiting or each_job.delayed:
+                self._settle(each_job)
 
     def _hold_all(self, running: Job, in_use: dict[NodeId, Resources]) -> None:
         """Notes what the live attempts of a job hold, by node."""
@@ -262,11 +264,11 @@ class Farm:
         farm.blocked = {blocked.segment: blocked for blocked in snapshot.blocked}
         farm.outcomes = {key: dict(value) for key, value in snapshot.outcomes.items()}
         farm.versions = dict(snapshot.other_versions)
-        farm._take(farm.jobs, snapshot.jobs, lambda state: state.spec.job_id)
-        farm._take(farm.nodes, snapshot.nodes, lambda state: state.node_id, node_stream)
-        farm._take(farm.clients, snapshot.clients, lambda state: state.client_id, client_stream)
-        farm._take(farm.workflows, snapshot.workflows, lambda state: state.workflow_id)
-        farm._take(farm.dependencies, snapshot.dependencies, lambda state: state.dependency_id)
+        farm._take(farm.jobs, snapshot.jobs, attrgetter("spec.job_id"))
+        farm._take(farm.nodes, snapshot.nodes, attrgetter("node_id"), node_stream)
+        farm._take(farm.clients, snapshot.clients, attrgetter("client_id"), client_stream)
+        farm._take(farm.workflows, snapshot.workflows, attrgetter("workflow_id"))
+        farm._take(farm.dependencies, snapshot.dependencies, attrgetter("dependency_id"))
         for edge in farm.dependencies.values():
             farm._link(edge)
         farm._reindex()
@@ -277,12 +279,14 @@ class Farm:
         table: dict[str, Any],
         rows: Iterable[Versioned[Any]],
         id_of: Callable[[Any], str],
-        stream_of: Callable[[str], StreamId] = str,
+        stream_of: Callable[[str], StreamId] | None = None,
     ) -> None:
+        versions = self.versions
         for row in rows:
-            key = id_of(row.state)
-            table[key] = row.state
-            self.versions[stream_of(key)] = row.version
+            state = row.state
+            key = id_of(state)
+            table[key] = state
+            versions[key if stream_of is None else stream_of(key)] = row.version
 
     def _link(self, edge: Dependency) -> None:
         self.incoming.setdefault(edge.successor_id, set()).add(edge.dependency_id)

@@ -4,7 +4,6 @@ import os
 import queue
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from types import FrameType
@@ -27,13 +26,11 @@ from adapters.store.sqlite import open_log
 from application.commands import AdoptPolicies
 from domain.job import events as e
 from domain.messages import JobId, Recorded
-from domain.node import NodeLost, NodeOnline, NodeStatus
+from domain.node import NodeLost, NodeOnline
 from projections.story import sentence
 from projections.words import resources_text
 
 LOOK_S = 0.05
-NODES_UP_S = 15.0
-"""How long `milepost run` waits for nodes that do not come up before it says that nothing is left that can run."""
 TOLD = (e.JobCompleted, e.JobFailed, e.JobCancelled, e.TasksFailed, e.TasksLost, NodeLost, NodeOnline)
 """What `milepost run` tells about as it happens."""
 ENDS: dict[type, str] = {e.JobCompleted: "completed", e.JobFailed: "failed", e.JobCancelled: "cancelled"}
@@ -54,24 +51,6 @@ class ServedFarm(Server):
     """A server with its HTTP door, which stays open until the store is about to close."""
 
     door: HttpDoor | None = None
-    _up_by_s = 0.0
-
-    def start(self) -> None:
-        """As the server, and remembers until when nodes that were down may take to come up."""
-        self._up_by_s = time.monotonic() + NODES_UP_S
-        super().start()
-
-    def idle(self) -> bool:
-        """As the server; a farm whose nodes were shut down last time is not idle before they had time to come up."""
-        return self._nodes_had_their_time() and super().idle()
-
-    def _nodes_had_their_time(self) -> bool:
-        with self.app.lock:
-            nodes = [self.app.farm.nodes.get(node_id) for node_id in self._configured]
-        waited_for = [
-            node for node in nodes if node is None or node.status in (NodeStatus.OFFLINE, NodeStatus.STARTING)
-        ]
-        return not waited_for or time.monotonic() > self._up_by_s
 
     def open_door(self, port: int) -> HttpDoor:
         """Lets other processes in."""

@@ -72,7 +72,9 @@ class MemoryLogRecorder(POPOApplicationRecorder):
 
     def select_states(self, after: int, limit: int, upto: int | None) -> list[tuple[int, StreamId, int, bytes]]:
         """Rows by position, without their topics."""
-        return [(at, stream, version, state) for at, stream, version, _, state in self.select_rows(after, limit, upto, ())]
+        return [
+            (at, stream, version, state) for at, stream, version, _, state in self.select_rows(after, limit, upto, ())
+        ]
 
     def select_stream(self, stream: StreamId, after: int, upto: int | None) -> list[Row]:
         """Rows of one stream by version."""

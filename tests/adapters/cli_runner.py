@@ -145,12 +145,14 @@ def run(data_dir: Path, *args: str) -> Said:
 
 @contextmanager
 def server(data_dir: Path, *args: str) -> "Iterator[subprocess.Popen[str]]":
-    """A server that answers; in the end nothing of it is left, nor of its nodes."""
+    """A server that answers and whose nodes live; in the end nothing is left of either."""
     process = start(data_dir, "serve", "--json", "--port", "0", *args)
     try:
         assert process.stdout is not None
         greeting = process.stdout.readline()
         assert greeting, process.communicate()
+        nodes = sorted(json.loads(greeting)["nodes"])
+        eventually(lambda: living_nodes(data_dir) == nodes, "the nodes live")
         yield process
     finally:
         stop(process)

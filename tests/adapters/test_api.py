@@ -15,7 +15,7 @@ import pytest
 
 from adapters.queries import ROUTES, encode_answer
 from adapters.store.sqlite import LOG_FILE
-from adapters.web.failures import answer_to
+from adapters.web.answers import answer_to
 from adapters.web.refusals import MAX_BODY_BYTES, STATUS
 from domain import errors
 from domain.job.events import JobSubmitted

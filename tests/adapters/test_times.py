@@ -155,3 +155,10 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     for read in (lambda: parse_moment(text, NOON), lambda: parse_deadline_ms(text, NOON)):
         with suppress(BadInput):
             read()
+
+
+def test_a_clock_time_of_the_past_is_the_last_one_and_ahead_the_next_one() -> None:
+    noon = 1_772_366_400_000  # 2026-03-01 12:00 UTC
+    assert parse_time_ms("03:12", noon, UTC) == noon - (8 * 60 + 48) * 60_000
+    assert parse_time_ms("13:00", noon, UTC) == noon - 23 * 3_600_000
+    assert parse_deadline_ms("13:00", noon, UTC) == noon + 3_600_000

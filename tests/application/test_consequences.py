@@ -1,11 +1,14 @@
 """What follows from an event in the same transaction: edges, queues, workflows, and the attempts of a lost node."""
 
+import pytest
+
 from domain.client import RegisterClient
 from domain.dependency import BypassDependency, DependencyState, dependency_id
 from domain.job import commands as c
 from domain.job.events import JobQueued, TasksLost, TasksRequeued
 from domain.job.values import FailureClass, JobStatus
-from domain.node import BringOnline, LoseNode, StartMaintenance, TakeOffline
+from domain.messages import Command
+from domain.node import BringOnline, EndMaintenance, LoseNode, StartMaintenance, TakeOffline
 from domain.workflow import WorkflowFailed, WorkflowReopened
 from tests.application.desk import Desk
 from tests.builders import HOUR, NOW, need
@@ -167,6 +170,18 @@ def test_a_retried_job_whose_predecessor_completed_meanwhile_is_queued() -> None
 def test_a_retried_job_waits_for_a_predecessor_that_still_runs() -> None:
     desk = desk_with("job-1", "job-2", edges=[("job-1", "job-2")])
     desk.do(c.CancelJob(job_id="job-2"))
+    desk.do(c.RetryJob(job_id="job-2"))
+    assert desk.status("job-2") is JobStatus.PENDING
+    desk.run("job-1")
+    assert desk.status("job-2") is JobStatus.QUEUED
+    desk.check()
+
+
+def test_a_retried_job_waits_again_for_a_predecessor_that_was_retried_before_it() -> None:
+    desk = desk_with("job-1", "job-2", edges=[("job-1", "job-2")])
+    desk.do(c.CancelJob(job_id="job-2"))
+    desk.run("job-1", failure=FailureClass.EXIT)
+    desk.do(c.RetryJob(job_id="job-1"))
     desk.do(c.RetryJob(job_id="job-2"))
     assert desk.status("job-2") is JobStatus.PENDING
     desk.run("job-1")
@@ -357,6 +372,16 @@ def test_a_node_in_maintenance_finishes_what_it_runs() -> None:
     desk.cycle()
     desk.do(StartMaintenance(node_id="n1"))
     assert desk.status("job-1") is JobStatus.RUNNING
+
+
+@pytest.mark.parametrize("back", [(), (EndMaintenance(node_id="n1"),)], ids=["during", "after"])
+def test_a_node_lost_during_maintenance_or_just_after_it_takes_its_attempts_along(back: tuple[Command, ...]) -> None:
+    desk = desk_with("job-1")
+    desk.cycle()
+    desk.do(StartMaintenance(node_id="n1"), *back)
+    desk.do(LoseNode(node_id="n1", why="it burned"))
+    assert [desk.status("job-1"), desk.job("job-1").live] == [JobStatus.QUEUED, {}]
+    desk.check()
 
 
 # -- several processes on one log ------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from application.ports import (
 )
 from application.reports import commands_of
 from domain import errors
-from domain.checkpoint import CheckpointRestored, CheckpointState
+from domain.checkpoint import CheckpointRestored, CheckpointState, DiscardCheckpoint
 from domain.job import commands as c
 from domain.job.events import PartialPublished, ProgressMarked
 from domain.job.values import AttemptEnd, FailureClass, JobStatus, StopCause
@@ -218,6 +218,18 @@ def test_from_a_damaged_checkpoint_nothing_starts_and_the_log_says_so() -> None:
     station.done()
     assert station.executor.launches["job-1.0.3"].restore_from is None
     assert len(station.verified) == 1
+
+
+def test_a_checkpoint_discarded_while_it_is_looked_at_is_not_started_from() -> None:
+    station = restarting()
+
+    def discarding(path: str, size_bytes: int, sha256: str) -> str:
+        station.desk.do(DiscardCheckpoint(checkpoint_id="ckpt-job-1.0.1.1"))
+        return ""
+
+    station.dispatcher._verify = discarding
+    assert station.done() == [("start", "job-1.0.2")]
+    assert station.executor.launches["job-1.0.2"].restore_from is None
 
 
 def test_an_attempt_that_runs_already_is_not_restored_again_by_a_new_process() -> None:

@@ -167,8 +167,10 @@ def test_a_node_that_never_speaks_after_a_restart_is_lost_after_lease_and_margin
     watch = restarted(watch_over("n1"))
     watch.passes(LEASE + MARGIN)
     assert watch.status() is NodeStatus.ONLINE
+    assert not watch.dog.settled(["n1"])
     watch.passes(1)
     assert watch.status() is NodeStatus.OFFLINE
+    assert watch.dog.settled(["n1"])
 
 
 # -- certain death ---------------------------------------------------------------------------------------------------

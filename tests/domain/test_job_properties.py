@@ -17,7 +17,7 @@ from tests.spec import listing, replayed
 BACKOFF_MS = 1_000
 WAITING, LIVE, SUCCEEDED, FAILED, CANCELLED = "waiting", "live", "succeeded", "failed", "cancelled"
 WISHES = (c.HoldJob, c.UnholdJob, c.PauseJob, c.ResumeJob)
-FAILURES = (FailureClass.EXIT, FailureClass.SIGNAL, FailureClass.MEMORY)
+FAILURES = (FailureClass.EXIT, FailureClass.SIGNAL, FailureClass.MEMORY, FailureClass.LOST)
 choices = st.integers(0, 9)
 
 
@@ -147,6 +147,8 @@ class JobMachine(RuleBasedStateMachine):
             return CANCELLED
         if told is StopCause.REQUEUED:
             return WAITING
+        if failure is FailureClass.LOST:
+            return CANCELLED if self.ended else WAITING
         before = self.failures.get(task, 0)
         self.failures[task] = before + 1
         if self.ended or before >= self.state.spec.retries:
