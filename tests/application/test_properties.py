@@ -8,6 +8,7 @@ from copy import deepcopy
 from itertools import pairwise
 from typing import Any
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -328,3 +329,4 @@ class FarmMachine(RuleBasedStateMachine):
 
 
 TestFarm = FarmMachine.TestCase
+TestFarm.settings = settings(stateful_step_count=2 * settings.default.stateful_step_count)
