@@ -18,13 +18,14 @@ from adapters.store.sqlite import SQLiteLog, open_log, read_log
 from adapters.threads import Loops
 from adapters.views import Views
 from application import farms
-from application.app import Application
+from application.app import Application, Request
 from application.dispatcher import Dispatcher
 from application.ports import Executor
 from application.scheduler import Scheduler
 from application.watchdog import Timing, Watchdog
 from domain.farm import Farm
 from domain.job.commands import RequeueTasks
+from domain.messages import Meta
 from domain.node import DrainNode, NodeStatus, TakeOffline, UndrainNode
 
 ACTOR = "server"
@@ -164,7 +165,7 @@ class Server:
         """Whether nothing runs and nothing that waits could start by itself: not now, and not when time passes."""
         with self.app.lock:
             farm = self.app.farm
-            if any(job.live for job in farm.jobs.values()) or farm.delayed:
+            if any(job.live and not job.paused for job in farm.jobs.values()) or farm.delayed:
                 return False
             if any(not job.queued and self._starts_later(job.spec.not_before_ms) for job in farm.jobs.values()):
                 return False
@@ -180,22 +181,31 @@ class Server:
     def stop(self, how: Ending = Ending.LEAVE, progress: Callable[[int], None] | None = None) -> None:
         """A clean stop; `progress` is told how many attempts are still running."""
         self._scheduling.stop()
-        if how is Ending.TERMINATE:
-            self._terminate_attempts()
-        if how is not Ending.LEAVE:
-            self._await_no_attempts(progress)
-            self._shut_nodes_down()
-        self.close()
+        try:
+            if how is Ending.TERMINATE:
+                self._terminate_attempts()
+                self._await(self.live_attempts, progress)
+            elif how is Ending.DRAIN:
+                self._await(self._moving_attempts, progress)
+            if how is not Ending.LEAVE:
+                self._shut_nodes_down()
+        finally:
+            self.close()
+
+    def _moving_attempts(self) -> int:
+        """Live attempts that can come to an end: those of a paused job would never, and wait again instead."""
+        with self.app.lock:
+            return sum(len(job.live) for job in self.app.farm.jobs.values() if not job.paused)
 
     def _terminate_attempts(self) -> None:
-        with self.app.lock:
+        with self.app.lock:  # so that none of them ends between the look and the command
             running = [job_id for job_id, job in self.app.farm.jobs.items() if job.live and job.ended is None]
-        for job_id in running:
-            self.app.handle(RequeueTasks(job_id=job_id), ACTOR)
+            meta = Meta(ACTOR)
+            self.app.commit_all([Request((RequeueTasks(job_id=job_id),), meta) for job_id in running])
 
-    def _await_no_attempts(self, progress: Callable[[int], None] | None) -> None:
+    def _await(self, attempts: Callable[[], int], progress: Callable[[int], None] | None) -> None:
         seen = -1
-        while (left := self.live_attempts()) and not self.loops.failed.is_set():
+        while (left := attempts()) and not self.loops.failed.is_set():
             if progress is not None and left != seen:
                 progress(left)
             seen = left

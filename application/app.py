@@ -59,7 +59,7 @@ class Application:
 
     def __init__(self, log: Log, clock: Clock, ids: Ids, *, farm: Farm | None = None) -> None:
         self.log, self.clock, self.ids = log, clock, ids
-        self.farm = farms.load(log) if farm is None else farm
+        self.farm, self._snapshot_at = farms.load_and_tell(log) if farm is None else (farm, farm.position)
         self.lock = threading.RLock()
         """Held while deciding, storing and folding; whoever reads the farm for longer than a moment takes it."""
         self._pending: deque[_Ticket] = deque()
@@ -67,7 +67,6 @@ class Application:
         """Held by the caller that commits for all who wait. Nobody may take it while holding `lock`."""
         self._listeners: list[Listener] = []
         self._refusals = Refusals()
-        self._snapshot_at = self.farm.position
 
     # -- doors ---------------------------------------------------------------------------------------------------
 

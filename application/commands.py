@@ -71,30 +71,41 @@ def submit(batch: Batch, command: Submit, meta: Meta) -> None:
             meta,
         )
     for each in command.jobs:
-        _join_workflow(batch, command, each.spec, meta)
-        _check_client(batch, each.spec.client_id, meta)
-        check_possible(batch, each)
-        after = each.after or (("",) if each.spec.job_id in waiting else ())
-        batch.do(SubmitJob(spec=each.spec, held=each.held, after=after), meta)
+        _join_workflow(batch, command.workflow_id, each.spec, meta)
+        waits = not each.after and each.spec.job_id in waiting
+        _enter(batch, SubmitJob(spec=each.spec, held=each.held, after=("",)) if waits else each, meta)
     for before, after_id in edges:
         declare(batch, DeclareDependency(predecessor_id=before, successor_id=after_id), meta)
 
 
 def submit_one(batch: Batch, command: SubmitJob, meta: Meta) -> None:
     """One job without a workflow: the same rules."""
-    submit(batch, Submit(jobs=(command,)), meta)
+    if command.after:
+        submit(batch, Submit(jobs=(command,)), meta)
+    else:
+        _join_workflow(batch, None, command.spec, meta)
+        _enter(batch, command, meta)
 
 
-def _join_workflow(batch: Batch, command: Submit, spec: JobSpec, meta: Meta) -> None:
-    if command.workflow_id is not None and spec.workflow_id != command.workflow_id:
+def _enter(batch: Batch, command: SubmitJob, meta: Meta) -> None:
+    _check_client(batch, command.spec.client_id, meta)
+    check_possible(batch, command)
+    batch.do(command, meta)
+
+
+def _join_workflow(batch: Batch, workflow_id: WorkflowId | None, spec: JobSpec, meta: Meta) -> None:
+    if workflow_id is not None and spec.workflow_id != workflow_id:
         problem = f"job {spec.job_id!r} says that it belongs to {spec.workflow_id or 'none'}"
-        raise errors.WorkflowInvalid(workflow_id=command.workflow_id, problem=problem)
-    if command.workflow_id is None and spec.workflow_id is not None:
+        raise errors.WorkflowInvalid(workflow_id=workflow_id, problem=problem)
+    if workflow_id is None and spec.workflow_id is not None:
         batch.do(AddWorkflowJob(workflow_id=spec.workflow_id, job_id=spec.job_id), meta)
 
 
+_SUSPENDED = topic_of(ClientSuspended)
+
+
 def _check_client(batch: Batch, client_id: ClientId, meta: Meta) -> None:
-    batch.guards.add(topic_of(ClientSuspended))
+    batch.guards.add(_SUSPENDED)
     known = batch.load(CLIENT, client_stream(client_id)).state
     if known is None:
         if client_id != DEFAULT_CLIENT:

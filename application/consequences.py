@@ -21,7 +21,7 @@ from domain.dependency import (
 )
 from domain.job import commands as c
 from domain.job import events as e
-from domain.job.values import Job, JobStatus
+from domain.job.values import Job, JobStatus, StopCause
 from domain.messages import Command, Event, JobId, Meta, NodeId, topic_of
 from domain.workflow import EndWorkflow, ReopenWorkflow
 
@@ -166,12 +166,16 @@ def _node_went(batch: Batch, event: node.NodeLost | node.NodeOffline) -> Command
 
 
 def lose_attempts_on(batch: Batch, node_id: NodeId) -> Commands:
-    """With a node go its attempts."""
-    by_job: dict[JobId, list[int]] = {}
+    """With a node go the attempts that it hosts; a gang that only had slots there is stopped where it still runs."""
+    hosted: dict[JobId, list[int]] = {}
+    broken: dict[JobId, list[int]] = {}
     for job_id, number in batch.farm.attempts_on(node_id):
-        by_job.setdefault(job_id, []).append(number)
-    for job_id, numbers in sorted(by_job.items()):
+        host = batch.farm.jobs[job_id].live[number].nodes[0][0]
+        (hosted if host == node_id else broken).setdefault(job_id, []).append(number)
+    for job_id, numbers in sorted(hosted.items()):
         yield c.LoseAttempts(job_id=job_id, node_id=node_id, attempts=tuple(numbers))
+    for job_id, numbers in sorted(broken.items()):
+        yield c.StopAttempts(job_id=job_id, attempts=tuple(numbers), cause=StopCause.GANG_BROKEN)
 
 
 _REACTIONS: dict[type[Event], Callable[[Batch, Any], Commands]] = {

@@ -48,7 +48,7 @@ class Aggregate(NamedTuple):
 
     @property
     def snapshot_topic(self) -> str:
-        """How a snapshot of such a state is called in the store."""
+        """How a snapshot of such a state is called in the store; one of another name is passed over."""
         return f"{self.name}.snapshot"
 
 
@@ -244,7 +244,7 @@ def load_stream(log: Log, aggregate: Aggregate, stream: StreamId, upto: int | No
     """A stream from the log: its newest snapshot, if there is one, and the events after it."""
     version, state = EMPTY
     snapshot = log.snapshot(stream, upto)
-    if snapshot is not None:
+    if snapshot is not None and snapshot.topic == aggregate.snapshot_topic:
         version, state = snapshot.version, msgspec.msgpack.decode(snapshot.state, type=aggregate.state)
     recorded = log.stream(stream, version, upto)
     if recorded:

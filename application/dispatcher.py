@@ -8,7 +8,7 @@ commands.
 import threading
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from msgspec.structs import replace
 
@@ -178,8 +178,8 @@ class Dispatcher:
     def take_reports(self, timeout_s: float) -> int:
         """Waits for reports and turns them into events, all in one commit; how many there were."""
         reports = self.executor.reports(timeout_s)
-        of_nodes = [report for report in reports if isinstance(report, NodeReport)]
-        of_attempts: list[AttemptReport] = [report for report in reports if isinstance(report, AttemptReport)]
+        of_nodes: list[Any] = [report for report in reports if type(report) in _OF_NODES]
+        of_attempts: list[Any] = [report for report in reports if type(report) not in _OF_NODES]
         if of_attempts:
             self._report(of_attempts)
         self._node_reports(of_nodes)  # also when there are none: whoever waits for one learns that we listened
@@ -195,3 +195,4 @@ class Dispatcher:
 
 
 _EFFECTIVE = (e.TasksPlaced, e.TasksStopping, e.JobPaused, e.JobResumed)
+_OF_NODES = get_args(NodeReport)

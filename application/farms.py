@@ -12,6 +12,7 @@ from domain.messages import StreamId
 
 FARM_STREAM: StreamId = "farm"
 FARM_TOPIC = "farm.snapshot"
+"""Renamed when an older snapshot could no longer be trusted; one of another name is passed over."""
 SNAPSHOT_EVERY = 10_000
 """Events between two snapshots of the farm while a server runs."""
 WORTH_A_SNAPSHOT = 500
@@ -20,9 +21,16 @@ WORTH_A_SNAPSHOT = 500
 
 def load(log: Log, upto: int | None = None) -> Farm:
     """The farm at a position, or at the end of the log."""
-    found = log.snapshot(FARM_STREAM, upto)
-    start = Farm.restore(_decode(found.state)) if found is not None else Farm()
-    return Farm.fold(log.replay(start.position, upto), start)
+    return load_and_tell(log, upto)[0]
+
+
+def load_and_tell(log: Log, upto: int | None = None) -> tuple[Farm, int]:
+    """The same, and the position of the snapshot that it started from."""
+    found, start = log.snapshot(FARM_STREAM, upto), Farm()
+    if found is not None and found.topic == FARM_TOPIC:
+        start = Farm.restore(_decode(found.state))
+    position = start.position
+    return Farm.fold(log.replay(position, upto), start), position
 
 
 def at_time(log: Log, at_ms: int) -> Farm:

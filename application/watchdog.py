@@ -44,6 +44,8 @@ class Watchdog:
         self._gone: dict[NodeId, NodeGone] = {}
         """Nodes reported gone that are not declared lost yet."""
         self._respawn_at: dict[NodeId, int] = {}
+        self._awaited: set[NodeId] = set()
+        """Nodes that were started again and have said nothing yet."""
         self._given_up: set[NodeId] = set()
         """Nodes declared lost by this server."""
         self._starts: dict[NodeId, int] = {}
@@ -72,6 +74,7 @@ class Watchdog:
             if isinstance(report, NodeGone):
                 with self._lock:
                     self._gone[report.node_id] = report
+                    self._awaited.discard(report.node_id)
                     self._returning.discard(report.node_id)
                 self._lose_gone(now_ms)
                 continue
@@ -89,6 +92,7 @@ class Watchdog:
             self._lose(gone)
         with self._lock:
             self._respawn_at.pop(report.node_id, None)
+            self._awaited.discard(report.node_id)
             self._starts.pop(report.node_id, None)
         known = self.app.farm.nodes.get(report.node_id)
         if known is not None and (known.retired or known.status is node.NodeStatus.MAINTENANCE):
@@ -112,12 +116,10 @@ class Watchdog:
         One that was started again and did not come up is tried further, but not waited for.
         """
         with self._lock:
-            if self._gone or self._respawn_at.keys() - self._starts.keys():
+            if self._gone or self._awaited or self._respawn_at.keys() - self._starts.keys():
                 return False
         known = self.app.farm.nodes
-        return all(
-            node_id in known and (node_id in self._heard_ms or node_id in self._given_up) for node_id in nodes
-        )
+        return all(node_id in known and (node_id in self._heard_ms or node_id in self._given_up) for node_id in nodes)
 
     # -- what time brings ----------------------------------------------------------------------------------------
 
@@ -170,6 +172,7 @@ class Watchdog:
             due = [node_id for node_id, at_ms in self._respawn_at.items() if at_ms <= now_ms]
             for node_id in due:
                 del self._respawn_at[node_id]
+                self._awaited.add(node_id)
                 self._starts[node_id] = self._starts.get(node_id, 0) + 1
         for node_id in due:
             self.executor.start_node(node_id)

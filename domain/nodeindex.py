@@ -310,7 +310,8 @@ class NodeIndex:
 
 def _key(free: Resources) -> int:
     """The bucket of a node with so much free; one that shrank below what it holds has none free, not less than none."""
-    return max(0, free.gpus) * _GPU_WEIGHT + max(0, free.millicores)
+    gpus, millicores = free.gpus, free.millicores
+    return (gpus if gpus > 0 else 0) * _GPU_WEIGHT + (millicores if millicores > 0 else 0)
 
 
 def _numbers(flags: list[bool]) -> int:

@@ -34,7 +34,8 @@ MAX_BACKOFF_MS = 3_600_000
 MAX_TIME_MS = 253_402_300_799_999
 """The last moment of the year 9999; durations are kept below it, too, so that sums stay within 64 bits."""
 _TIMES = ("walltime_ms", "grace_ms", "backoff_ms", "deadline_ms", "not_before_ms")
-_ASKED_FOR = (StopCause.CANCELLED, StopCause.REQUEUED)
+_ASKED_FOR = (StopCause.CANCELLED, StopCause.REQUEUED, StopCause.GANG_BROKEN)
+"""An attempt stopped for one of these did not fail."""
 PROGRESS_STEP = 25
 """Progress is a fact only when it crosses a multiple of this; the rest is telemetry."""
 
@@ -303,7 +304,7 @@ def _ended_badly(job: Job, ends: list[AttemptEnd], now_ms: int) -> list[e.JobEve
         stopped = tuple(end for end in ends if job.live[end.attempt].stopping is cause)
         if stopped:
             events.append(e.TasksStopped(at_ms=now_ms, job_id=job.spec.job_id, ends=stopped, cause=cause))
-            if cause is StopCause.REQUEUED and job.ended is None:
+            if cause is not StopCause.CANCELLED and job.ended is None:
                 tasks = intervals.of(end.task for end in stopped)
                 events.append(e.TasksRequeued(at_ms=now_ms, job_id=job.spec.job_id, tasks=tasks, why=cause.value))
     ends = [end for end in ends if job.live[end.attempt].stopping not in _ASKED_FOR]

@@ -66,6 +66,8 @@ class StopCause(StrEnum):
     CANCELLED = "cancelled"
     REQUEUED = "requeued"
     WALLTIME = "walltime"
+    GANG_BROKEN = "gang-broken"
+    """Another node of its gang was lost; its own node still runs it."""
 
 
 class Work(Value, frozen=True):

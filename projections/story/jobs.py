@@ -187,6 +187,7 @@ _CAUSE = {
     StopCause.CANCELLED: "the job was cancelled",
     StopCause.REQUEUED: "it was requeued",
     StopCause.WALLTIME: "it ran longer than its walltime",
+    StopCause.GANG_BROKEN: "another node of its gang was lost",
 }
 _AFTER: dict[str, str] = {
     FailureClass.EXIT: "a bad exit code",
@@ -198,6 +199,7 @@ _AFTER: dict[str, str] = {
     FailureClass.LOST: "the loss of a node",
     StopCause.CANCELLED: "a cancellation",
     StopCause.REQUEUED: "a requeue",
+    StopCause.GANG_BROKEN: "the loss of another node of its gang",
 }
 
 

@@ -6,7 +6,7 @@ from domain.client import RegisterClient
 from domain.dependency import BypassDependency, DependencyState, dependency_id
 from domain.job import commands as c
 from domain.job.events import JobQueued, TasksLost, TasksRequeued
-from domain.job.values import FailureClass, JobStatus
+from domain.job.values import FailureClass, JobStatus, StopCause
 from domain.messages import Command
 from domain.node import BringOnline, EndMaintenance, LoseNode, StartMaintenance, TakeOffline
 from domain.workflow import WorkflowFailed, WorkflowReopened
@@ -336,15 +336,30 @@ def test_a_lost_node_with_attempts_of_several_jobs_loses_them_job_by_job() -> No
     assert lost == ["job-1", "job-2"]
 
 
-def test_a_gang_is_lost_with_any_of_its_nodes() -> None:
+def gang_on_two_nodes() -> Desk:
     desk = Desk()
     desk.nodes("n1", "n2", cores=1)
     desk.submit("job-1", requirement=need(1, slots=2, distinct=True))
     desk.cycle()
-    assert len(desk.job("job-1").live[1].nodes) == 2
+    assert desk.job("job-1").live[1].nodes == (("n1", 1), ("n2", 1))
+    return desk
+
+
+def test_a_gang_is_lost_with_the_node_that_hosts_it() -> None:
+    desk = gang_on_two_nodes()
+    desk.do(LoseNode(node_id="n1", why="it burned"))
+    assert [desk.job("job-1").live, desk.job("job-1").waiting] == [{}, "0"]
+    assert desk.app.farm.placed["n2"] == set()
+    desk.check()
+
+
+def test_a_gang_that_lost_another_node_is_stopped_where_it_runs_and_waits_again_without_a_failure() -> None:
+    desk = gang_on_two_nodes()
     desk.do(LoseNode(node_id="n2", why="it burned"))
-    assert not desk.job("job-1").live
-    assert desk.app.farm.placed["n1"] == set()
+    assert desk.job("job-1").live[1].stopping is StopCause.GANG_BROKEN
+    desk.finish("job-1", failure=FailureClass.SIGNAL)
+    assert [desk.job("job-1").waiting, desk.job("job-1").failures] == ["0", {}]
+    assert desk.app.farm.placed["n1"] == desk.app.farm.placed["n2"] == set()
     desk.check()
 
 

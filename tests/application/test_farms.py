@@ -10,6 +10,7 @@ from adapters.store.memory import MemoryLog
 from adapters.store.sqlite import SQLiteLog, open_log
 from application import farms
 from application.app import Request
+from application.decider import JOB
 from application.ports import Log, StateSnapshot
 from domain.farm import Farm
 from domain.job import commands as c
@@ -139,6 +140,21 @@ def test_closing_stores_a_snapshot_when_that_saves_the_next_start_something(tmp_
     assert many.snapshot(farms.FARM_STREAM) is not None
     few.close()
     many.close()
+
+
+def test_events_replayed_at_the_start_count_towards_the_next_snapshot(log: Log) -> None:
+    desk = history(log)
+    assert Desk(log=log).app.snapshot_if_due(desk.position)
+    assert not Desk(log=log).app.snapshot_if_due(1)
+
+
+def test_a_snapshot_of_another_kind_is_passed_over(log: Log) -> None:
+    desk = history(log)
+    before = contents(farms.load(log))
+    log.save_snapshots([StateSnapshot(farms.FARM_STREAM, desk.position, "farm.snapshot.old", b"whatever it was")])
+    log.save_snapshots([StateSnapshot("job-4", 99, "job.snapshot.old", b"whatever it was")])
+    assert contents(farms.load(log)) == before
+    assert desk.app.load(JOB, "job-4").state == desk.job("job-4")
 
 
 def test_a_log_is_read_only_from_the_snapshot_on(log: Log) -> None:

@@ -182,7 +182,10 @@ class FarmMachine(RuleBasedStateMachine):
         )
         chosen = wishes[verb % len(wishes)]
         if self.ask(*chosen) and isinstance(chosen[0], LoseNode):
-            assert not self.farm.placed.get(node_id), f"{node_id} is lost and runs {self.farm.placed[node_id]}"
+            for job_id, number in self.farm.attempts_on(node_id):  # gangs that run elsewhere, and are told to stop
+                attempt = self.farm.jobs[job_id].live[number]
+                assert attempt.nodes[0][0] != node_id
+                assert attempt.stopping is not None
 
     @rule(verb=picks, most=st.integers(1, 4))
     def ask_of_a_client(self, verb: int, most: int) -> None:

@@ -1,8 +1,8 @@
 """Scheduling cycles: whom to place where, and why the others wait.
 
-Ours is `plan()` with all it promises: the order policy, limits, arrays, placements with their reasons, and the blockers of
-every segment that was passed over. The floor is `kernel`, which only places. Both begin with the free amounts of the
-nodes indexed already, work on a copy, and must choose the same nodes for the same jobs.
+Ours is `plan()` with all it promises: the order policy, limits, arrays, placements with their reasons, and the
+blockers of every segment that was passed over. The floor is `kernel`, which only places. Both begin with the free
+amounts of the nodes indexed already, work on a copy, and must choose the same nodes for the same jobs.
 """
 
 from collections.abc import Callable, Iterator
@@ -58,7 +58,7 @@ def large(size: Size, directory: Path) -> Iterator[Pair]:
 
 @contextmanager
 def after_one(size: Size, directory: Path) -> Iterator[Pair]:
-    """One task of a full farm has ended, with what did not fit still waiting; against the cycle that filled the farm."""
+    """One task of a full farm has ended, and much still waits; against the cycle that filled the farm."""
     fresh, full = Cluster(_scale(size)), Cluster(_scale(size))
     full.scheduler.cycle()
 

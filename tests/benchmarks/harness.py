@@ -83,14 +83,25 @@ class Result(Struct, frozen=True):
         return statistics.median(self.ratios)
 
     @property
+    def best(self) -> float:
+        """The ratio of the round that was disturbed least."""
+        return max(self.ratios) if self.faster else min(self.ratios)
+
+    @property
     def verdict(self) -> str:
         """`goal`, `ok` (the accept limit holds) or `MISSED`; empty for a row without a limit."""
         if self.accept is None or self.goal is None:
             return ""
-        sign = -1 if self.faster else 1
-        if sign * self.ratio <= sign * self.goal:
+        if self._reaches(self.goal, self.ratio):
             return "goal"
-        return "ok" if sign * self.ratio <= sign * self.accept else "MISSED"
+        return "ok" if self.within_limit(self.ratio) else "MISSED"
+
+    def within_limit(self, ratio: float) -> bool:
+        """Whether a ratio is acceptable; always, for a row without a limit."""
+        return self.accept is None or self._reaches(self.accept, ratio)
+
+    def _reaches(self, mark: float, ratio: float) -> bool:
+        return ratio >= mark if self.faster else ratio <= mark
 
 
 def run(row: Row, size: Size, directory: Path, rounds: int | None = None, warm_up: int = 1) -> Result:

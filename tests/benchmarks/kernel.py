@@ -1,9 +1,9 @@
 """Placement and nothing else: the floor of a scheduling cycle, and the plain loop that says what is right.
 
-The kernel works on integers: shapes are (cores, memory, GPUs), a set of nodes is one integer with a bit per node, a mask
-per amount asked for says which nodes have that much free, and nodes with equal free GPUs and cores share a bucket, so
-that best fit is the first bucket that meets the mask. It knows no clients, limits, priorities, arrays, gangs, reasons
-or events: the jobs come in order, one task each, and a shape that found no place is not tried again.
+The kernel works on integers: shapes are (cores, memory, GPUs), a set of nodes is one integer with a bit per node, a
+mask per amount asked for says which nodes have that much free, and nodes with equal free GPUs and cores share a bucket,
+so that best fit is the first bucket that meets the mask. It knows no clients, limits, priorities, arrays, gangs,
+reasons or events: the jobs come in order, one task each, and a shape that found no place is not tried again.
 """
 
 from bisect import bisect_left, bisect_right, insort

@@ -1,7 +1,7 @@
 """Starting again: the farm from its whole log, and from a snapshot with a little log after it.
 
-The history is that of `workload.history`: 500,000 events, 100,000 jobs still alive, 1,000 nodes. The floor reads all rows
-in order and decodes each into its typed event, without its metadata, as a replay does, and does nothing with them.
+The history is that of `workload.history`: 500,000 events, 100,000 jobs still alive, 1,000 nodes. The floor reads all
+rows in order, decodes each into its typed event, without its metadata, as a replay does, and does nothing with it.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """A job's whole path: submitted, planned, placed, launched, started, ended, completed; five durable events.
 
 Everything is the product's own: application, scheduler, dispatcher, and the executor that runs nothing, in one process
-and one thread. 1,000 jobs are in flight at a time: submitted in one commit, placed by one cycle, reported in one commit.
+and one thread. 1,000 jobs are in flight at a time: submitted in one commit, placed by one cycle, reported in one more.
 
 Against huey: its own consumer in this process with one worker thread (more do not help, its store has one writer), on
 SQLite with `fsync=True`, so that its queue is as durable as our log, and with results kept, because the outcome of a
@@ -35,7 +35,7 @@ NODES = 100
 IN_FLIGHT = 1_000
 
 
-class Path_:
+class Product:
     """The product from door to executor, driven by hand instead of by its loops' threads."""
 
     def __init__(self, log: SQLiteLog) -> None:
@@ -62,7 +62,7 @@ class Path_:
         return [Request((workload.submission(self.ids.new("job")),), workload.USER) for _ in range(jobs)]
 
 
-def run_through(path: Path_, jobs: int, in_flight: int) -> float:
+def run_through(path: Product, jobs: int, in_flight: int) -> float:
     """Seconds per job."""
     start = perf_counter()
     for _ in range(jobs // in_flight):
@@ -75,7 +75,7 @@ def against_raw(size: Size, directory: Path) -> Iterator[Pair]:
     """The floor writes the same rows in the same commits."""
     jobs, in_flight = size.of(10_000, 4_000, 20), size.of(IN_FLIGHT, IN_FLIGHT, 10)
     log = open_log(directory / "ours")
-    path = Path_(log)
+    path = Product(log)
     connection = raw.create(directory / "raw.db", log)
     commits: list[list[raw.NewRow]] = []
 
@@ -101,7 +101,7 @@ def against_huey(size: Size, directory: Path) -> Iterator[Pair]:
     """Side by side, each with its own file."""
     jobs, in_flight = size.of(10_000, 4_000, 20), size.of(IN_FLIGHT, IN_FLIGHT, 10)
     log = open_log(directory / "ours")
-    path = Path_(log)
+    path = Product(log)
     files = (directory / f"huey-{number}.db" for number in range(1_000))
     yield Pair(lambda: _Huey(next(files)).run(in_flight) / in_flight, lambda: run_through(path, jobs, in_flight))
     log.close()

@@ -102,7 +102,7 @@ def fill(log: RecorderLog, jobs: int, ids: Iterator[str], kind: Callable[[str, s
 
 
 def history(log: RecorderLog, events: int) -> None:
-    """A farm of long standing: of every 500 events 360 belong to jobs that have ended, 60 to running, 80 to waiting ones.
+    """A farm of long standing: of 500 events 360 are those of ended jobs, 60 of running, 80 of waiting ones.
 
     At 500,000 events there are 72,000 ended, 20,000 running and 80,000 waiting jobs: 100,000 jobs live.
     """

@@ -14,9 +14,13 @@ from pathlib import Path
 
 from adapters.clock import SystemIds
 from adapters.door import connect
+from adapters.store.sqlite import SQLiteLog, read_log
+from application.decider import JOB, load_stream
 from domain import errors
 from domain.job.commands import SubmitJob
+from domain.job.events import TasksLost
 from domain.job.values import JobSpec, Work
+from domain.messages import Recorded
 from domain.resources import Requirement, Resources
 from tests.crash.serve import POINTS
 
@@ -51,6 +55,7 @@ class Crashes:
     acknowledged: dict[str, int] = field(default_factory=dict)
     """Job id → tasks, for every submission whose reply arrived."""
     lives: list[str] = field(default_factory=list)
+    node_kills: int = 0
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -136,6 +141,7 @@ class Crashes:
         """As a power cut at one node."""
         from adapters.executors.local import kill_node  # noqa: PLC0415
 
+        self.node_kills += 1
         kill_node(self.data, f"node-{self.random.randint(1, self.nodes)}")
 
     def finish(self, seconds: float = 60.0) -> None:
@@ -161,6 +167,21 @@ class Crashes:
         """The end of what the servers printed."""
         return (self.data.parent / "serve.log").read_text(errors="replace")[-3_000:]
 
+    def lost_attempts(self) -> set[str]:
+        """The attempts that the log calls lost, with a node that this test has killed."""
+        log = read_log(self.data)
+        lost: set[str] = set()
+        for recorded in log.read(0, 1_000_000, topics=("job.tasks_lost",)):
+            if isinstance(recorded.event, TasksLost):
+                assert self.node_kills, "an attempt was lost though no node was killed"
+                lost |= {f"{recorded.stream}.{task}.{n}" for n, task in self._tasks_of(log, recorded)}
+        log.close()
+        return lost
+
+    def _tasks_of(self, log: SQLiteLog, recorded: Recorded) -> list[tuple[int, int]]:
+        job = load_stream(log, JOB, recorded.stream, recorded.version - 1).state
+        return [(number, job.live[number].task) for number in recorded.event.attempts]
+
     # -- what the tasks say --------------------------------------------------------------------------------------
 
     def runs(self) -> list[Run]:
@@ -185,11 +206,14 @@ class Crashes:
         by_task: dict[tuple[str, int], list[Run]] = defaultdict(list)
         for run in runs:
             by_task[run.job, run.task].append(run)
+        lost = self.lost_attempts()
         for job_id, tasks in self.acknowledged.items():
             for task in range(1, tasks + 1):
                 done = by_task.get((job_id, task), [])
                 finished = [run for run in done if run.end_ns is not None]
                 assert finished, f"task {task} of {job_id} never finished ({len(done)} attempts)"
+                again = [run.attempt for run in done if run.attempt not in lost]
+                assert len(again) == 1, f"task {task} of {job_id} ran again though nothing was lost: {again}"
         for several in by_task.values():
             several.sort(key=lambda run: run.start_ns)
             for before, after in pairwise(several):

@@ -192,10 +192,24 @@ def clients_and_policies() -> Desk:
     return desk
 
 
+def a_broken_gang() -> Desk:
+    """A gang loses one of its nodes, is stopped on the others, and starts again."""
+    desk = Desk()
+    desk.nodes("n1", "n2", "n3", cores=1)
+    desk.submit("job-1", requirement=need(1, slots=2, distinct=True))
+    desk.cycle()
+    desk.start("job-1")
+    desk.do(LoseNode(node_id="n2", why="its supervisor died"))
+    desk.finish("job-1", failure=FailureClass.SIGNAL)
+    desk.run("job-1")
+    return desk
+
+
 CHAPTERS: dict[str, Callable[[], Desk]] = {
     "a-film": a_film,
     "failures": failures,
     "nodes": nodes,
     "checkpoints": checkpoints,
     "clients-and-policies": clients_and_policies,
+    "a-broken-gang": a_broken_gang,
 }
