@@ -21,23 +21,27 @@ class SystemClock:
 
 
 class SystemIds:
-    """Ids `prefix-…` of 48 bits of time, 20 of counter and 30 of chance: sorted by making, unique across processes."""
+    """Ids `prefix-…` of 48 bits of time, 20 of counter and 30 of chance: sorted by making, unique across processes.
+
+    Chance is drawn once per millisecond; within one the counter tells ids apart.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last_ms = 0
-        self._count = 0
+        self._number = 0
 
     def new(self, prefix: str) -> str:
         """A fresh id."""
         with self._lock:
             now_ms = time.time_ns() // 1_000_000
             if now_ms > self._last_ms:
-                self._last_ms, self._count = now_ms, 0
+                self._last_ms = now_ms
+                self._number = now_ms << 50 | int.from_bytes(os.urandom(4)) >> 2
             else:
-                self._count += 1
-            number = (self._last_ms << 20 | self._count) << 30
-        return f"{prefix}-{_base32(number | int.from_bytes(os.urandom(4)) >> 2)}"
+                self._number += 1 << 30
+            number = self._number
+        return f"{prefix}-{_base32(number)}"
 
 
 _PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]

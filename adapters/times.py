@@ -71,12 +71,6 @@ def parse_duration_ms(text: str) -> int:
     return round(total_ms)
 
 
-def iso_text(at_ms: int) -> str:
-    """A time for machines and people alike: `2026-03-01T12:00:05.250Z`; what `parse_time_ms` reads back exactly."""
-    text = (_EPOCH + timedelta(milliseconds=at_ms)).isoformat(timespec="milliseconds")
-    return text.removesuffix("+00:00") + "Z"
-
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -3,7 +3,6 @@
 A snapshot is a cache. One of another shape is not looked at, and one that cannot be read counts as absent.
 """
 
-from functools import cache
 from hashlib import blake2s
 from typing import Any, TypeVar
 
@@ -12,11 +11,16 @@ import msgspec
 State = TypeVar("State")
 
 
-@cache
+_fingerprints: dict[type[Any], str] = {}
+"""Made when first asked for, each once."""
+
+
 def topic_of(name: str, state: type[Any]) -> str:
     """How snapshots of such a state are called in the store, as in `job.snapshot/5f0c2a9be1d74c36`."""
-    shape = msgspec.json.encode(_bare(msgspec.json.schema(state)), order="sorted")
-    return f"{name}.snapshot/{blake2s(shape, digest_size=8).hexdigest()}"
+    if state not in _fingerprints:
+        shape = msgspec.json.encode(_bare(msgspec.json.schema(state)), order="sorted")
+        _fingerprints[state] = blake2s(shape, digest_size=8).hexdigest()
+    return f"{name}/{_fingerprints[state]}"
 
 
 def _bare(shape: Any) -> Any:

@@ -21,6 +21,7 @@ from domain.job.values import JobSpec, JobStatus
 from domain.messages import CheckpointId, ClientId, Command, JobId, Meta, WorkflowId, client_stream, topic_of
 from domain.node import LoseNode
 from domain.policies import Policies
+from domain.wording import amount
 from domain.workflow import AddWorkflowJob, SubmitWorkflow
 
 DEFAULT_CLIENT: ClientId = "default"
@@ -123,8 +124,12 @@ def check_possible(batch: Batch, command: SubmitJob) -> None:
 
 
 def _impossible(reason: Reason) -> str:
+    """One blocker as the end of a refusal: what is missing on the best node, or how small the farm is for a gang."""
     if reason.resource:
-        return f"it needs {reason.needed} {reason.resource}, the best node has {reason.available}"
+        needed, available = amount(reason.resource, reason.needed), amount(reason.resource, reason.available)
+        if reason.node_id:
+            return f"it needs {needed}, the best node has {available}"
+        return f"it needs {needed}, the farm has {reason.available} that could hold it"
     return f"no node has the attribute {reason.entity!r} as demanded"
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, get_args
 
 import msgspec
 
+from application.cached import read, topic_of
 from application.ports import Log, StateSnapshot, Unless
 from domain import checkpoint, client, dependency, job, node, workflow
 from domain.checkpoint import Checkpoint, CheckpointCommand
@@ -49,7 +50,7 @@ class Aggregate(NamedTuple):
     @property
     def snapshot_topic(self) -> str:
         """How a snapshot of such a state is called in the store; one of another name is passed over."""
-        return f"{self.name}.snapshot"
+        return topic_of(f"{self.name}.snapshot", self.state)
 
 
 def _job_stream(command: Any) -> StreamId:
@@ -241,11 +242,11 @@ _LIVE: dict[str, Callable[[Farm, StreamId], Any]] = {
 
 
 def load_stream(log: Log, aggregate: Aggregate, stream: StreamId, upto: int | None = None) -> Stream:
-    """A stream from the log: its newest snapshot, if there is one, and the events after it."""
+    """A stream from the log: its newest snapshot, if there is one that can be read, and the events after it."""
     version, state = EMPTY
-    snapshot = log.snapshot(stream, upto)
-    if snapshot is not None and snapshot.topic == aggregate.snapshot_topic:
-        version, state = snapshot.version, msgspec.msgpack.decode(snapshot.state, type=aggregate.state)
+    snapshot = log.snapshot(stream, upto, aggregate.snapshot_topic)
+    if snapshot is not None and (known := read(snapshot.state, aggregate.state)) is not None:
+        version, state = snapshot.version, known
     recorded = log.stream(stream, version, upto)
     if recorded:
         version = recorded[-1].version

@@ -242,12 +242,12 @@ class Log(Protocol):
         """The events of one stream with versions above `after`, not above `upto`."""
         ...
 
-    def snapshot(self, stream: StreamId, upto: int | None = None) -> StateSnapshot | None:
-        """The newest snapshot of a stream, at or below a version."""
+    def snapshot(self, stream: StreamId, upto: int | None = None, topic: str | None = None) -> StateSnapshot | None:
+        """The newest snapshot of a stream, at or below a version, of one topic or of any."""
         ...
 
     def save_snapshots(self, snapshots: Sequence[StateSnapshot]) -> None:
-        """Stores snapshots; one that is there already stays."""
+        """Stores snapshots; one that is there already stays, unless its topic is another."""
         ...
 
     def forget_snapshots(self) -> None:

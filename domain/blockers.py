@@ -5,7 +5,7 @@ from domain.dependency import DependencyState
 from domain.farm import Farm
 from domain.job.values import Job
 from domain.messages import JobId, NodeId
-from domain.nodeindex import NodeIndex, bits
+from domain.nodeindex import NodeIndex, amounts_of, bits
 from domain.resources import Requirement
 
 
@@ -80,7 +80,7 @@ def _slots_short(index: NodeIndex, requirement: Requirement, fitting: int) -> Re
 
 def _short(index: NodeIndex, requirement: Requirement, candidates: int, sticky: NodeId) -> tuple[Reason, ...]:
     """The resources short on the nearest-miss node: one that lacks a single resource if any does, else all of them."""
-    needs = requirement.resources.items()
+    needs = amounts_of(requirement.resources)
     for resource, amount in needs:
         others = candidates
         for other, other_amount in needs:

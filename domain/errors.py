@@ -147,12 +147,6 @@ class NodeNotFound(NodeError, NotFound):
     code = "node.not-found"
 
 
-class NodeExists(NodeError, NotAllowed):
-    """node {node_id!r} is registered already with other capabilities"""
-
-    code = "node.exists"
-
-
 class NodeStateForbids(NodeError, NotAllowed):
     """node {node_id!r} is {status}; {verb} is not possible now"""
 
@@ -211,12 +205,6 @@ class DependencyCycle(DependencyError, Invalid):
     """{predecessor_id!r} cannot come before {successor_id!r}: the jobs would wait for each other ({path})"""
 
     code = "dependency.cycle"
-
-
-class DependencyStateForbids(DependencyError, NotAllowed):
-    """dependency {dependency_id!r} is {state}; {verb} is not possible now"""
-
-    code = "dependency.state"
 
 
 class CheckpointNotFound(CheckpointError, NotFound):

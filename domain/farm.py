@@ -226,10 +226,6 @@ class Farm:
         """The live attempts on a node, by job and number."""
         return sorted(self.placed.get(node_id, ()))
 
-    def next_wake_ms(self) -> int | None:
-        """When the first back-off ends; None if nothing is in back-off."""
-        return min(self.delayed.values(), default=None)
-
     # -- snapshots -----------------------------------------------------------------------------------------------
 
     def snapshot(self) -> FarmSnapshot:

@@ -124,13 +124,6 @@ def difference(left: TaskSet, right: TaskSet) -> TaskSet:
     return _join(out)
 
 
-def intersection(left: TaskSet, right: TaskSet) -> TaskSet:
-    """Tasks in both sets."""
-    if left == right:
-        return left
-    return difference(left, difference(left, right))
-
-
 def take(tasks: TaskSet, count: int) -> TaskSet:
     """The first `count` tasks, or all if there are fewer."""
     out: list[Interval] = []

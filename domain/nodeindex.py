@@ -238,7 +238,7 @@ class NodeIndex:
         if requirement.attributes:
             mask &= self.with_attributes(requirement.attributes)
         gauges = self._gauges
-        for resource, amount in _amounts(requirement.resources):
+        for resource, amount in amounts_of(requirement.resources):
             gauge = gauges.get(resource)
             nodes = None if gauge is None else gauge.mask(amount)
             mask &= self.at_least(resource, amount) if nodes is None else nodes
@@ -311,7 +311,9 @@ class NodeIndex:
 def _key(free: Resources) -> int:
     """The bucket of a node with so much free; one that shrank below what it holds has none free, not less than none."""
     gpus, millicores = free.gpus, free.millicores
-    return (gpus if gpus > 0 else 0) * _GPU_WEIGHT + (millicores if millicores > 0 else 0)
+    if gpus < 0 or millicores < 0:
+        gpus, millicores = max(0, gpus), max(0, millicores)
+    return gpus * _GPU_WEIGHT + millicores
 
 
 def _numbers(flags: list[bool]) -> int:
@@ -328,7 +330,7 @@ def bits(mask: int) -> Iterator[int]:
 
 
 @lru_cache(maxsize=65_536)
-def _amounts(resources: Resources) -> tuple[tuple[str, int], ...]:
+def amounts_of(resources: Resources) -> tuple[tuple[str, int], ...]:
     """All amounts that are not zero, by resource."""
     return tuple(resources.items())
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from heapq import heapify, heappop, heapreplace
 from typing import Any, TypeAlias
 
+import msgspec
+
 import domain.policies.builtin  # noqa: F401  (registers the built-in policies)
 from domain import blockers, intervals
 from domain.decisions import Blocked, Place, Plan, Reason, Segment
@@ -212,31 +214,26 @@ class _Cycle:
         return rows
 
 
-class _Shape:
+class _Shape(msgspec.Struct, gc=False):
     """What is known about one requirement: its blockers, once it has found no place.
 
     Free resources only shrink within a cycle, so it stays blocked.
     """
 
-    __slots__ = ("blocked",)
-
-    def __init__(self) -> None:
-        self.blocked: tuple[Reason, ...] | None = None
+    blocked: tuple[Reason, ...] | None = None
 
 
-class _Lane:
+class _Lane(msgspec.Struct, gc=False):
     """A segment in the merge: what holds for all its jobs."""
 
-    __slots__ = ("blocked", "limited", "segment", "shape", "waiting")
-
-    def __init__(self, segment: Segment, shape: _Shape, limited: bool) -> None:
-        self.segment, self.shape = segment, shape
-        self.limited = limited
-        """Whether its client may not use all it can get."""
-        self.waiting = 0
-        """Jobs of which this cycle has not placed every task."""
-        self.blocked: tuple[Reason, ...] | None = None
-        """Why it was passed over."""
+    segment: Segment
+    shape: _Shape
+    limited: bool
+    """Whether its client may not use all it can get."""
+    waiting: int = 0
+    """Jobs of which this cycle has not placed every task."""
+    blocked: tuple[Reason, ...] | None = None
+    """Why it was passed over."""
 
 
 _Head: TypeAlias = tuple[OrderKey, int, JobId, _Lane, Iterator[QueuePlace], Job]

@@ -1,4 +1,4 @@
-"""How amounts, times and reasons are said in English. Text is made here and in the adapters, never in the domain."""
+"""How amounts, times and reasons are said in English; amounts as in `domain.wording`, which refusals use as well."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -6,6 +6,25 @@ from datetime import UTC, datetime
 from domain.decisions import Reason, ReasonCode
 from domain.job.values import NodeSlots
 from domain.resources import Requirement, Resources
+from domain.wording import amount, duration_text, plural, size_text
+
+__all__ = [
+    "LIST_AT_MOST",
+    "amount",
+    "because",
+    "duration_text",
+    "lateness_sentence",
+    "lateness_text",
+    "listed",
+    "nodes_text",
+    "plural",
+    "reason_text",
+    "requirement_text",
+    "resources_text",
+    "size_text",
+    "tasks_text",
+    "time_text",
+]
 
 LIST_AT_MOST = 4
 """Longer lists are cut, and say how many more there are."""
@@ -14,21 +33,6 @@ LIST_AT_MOST = 4
 def reason_text(reason: Reason) -> str:
     """One blocker with its numbers, such as `needs 4 cores; node-3 comes closest with 1.5 cores free`."""
     return _REASONS[reason.code](reason)
-
-
-def amount(resource: str, quantity: int) -> str:
-    """A quantity of a resource with its unit: `2.5 cores`, `8 GiB memory`, `3 houdini licences` as `3 houdini`."""
-    if resource == "millicores":
-        return plural(quantity / 1000, "core")
-    if resource in ("memory_mib", "storage_mib"):
-        return f"{size_text(quantity)} {resource.removesuffix('_mib')}"
-    if resource == "network_mbps":
-        return f"{quantity} Mbit/s network"
-    if resource == "gpus":
-        return plural(quantity, "GPU")
-    if resource in ("tasks", "nodes", "slots"):
-        return plural(quantity, resource.removesuffix("s"))
-    return f"{quantity} {resource}"
 
 
 def resources_text(resources: Resources) -> str:
@@ -46,33 +50,21 @@ def requirement_text(requirement: Requirement) -> str:
     return text
 
 
-def size_text(mib: int) -> str:
-    """A size given in MiB, in the largest unit that it fills: `512 MiB`, `8 GiB`, `1.5 TiB`."""
-    value, unit = float(mib), "MiB"
-    for larger in ("GiB", "TiB"):
-        if value < 1024:
-            break
-        value, unit = value / 1024, larger
-    return f"{_number(value)} {unit}"
-
-
-def duration_text(ms: int) -> str:
-    """A duration in its two largest units: `850 ms`, `12.3 s`, `3 min 20 s`, `2 h 5 min`, `4 d 1 h`."""
-    if ms < 1000:
-        return f"{ms} ms"
-    if ms < 60_000:
-        return f"{_number(ms / 1000)} s"
-    seconds = ms // 1000
-    for size, unit, part, part_unit in ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s")):
-        if seconds >= size:
-            rest = seconds % size // part
-            return f"{seconds // size} {unit}" + (f" {rest} {part_unit}" if rest else "")
-    raise AssertionError("a minute or more has a unit")
-
-
 def time_text(at_ms: int) -> str:
     """A moment: `2025-03-01 12:00:05 UTC`."""
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def lateness_text(late_ms: int) -> str:
+    """How long after its deadline something ended: `late by 2 s`; if not later, `2 s before its deadline`."""
+    if late_ms > 0:
+        return f"late by {duration_text(late_ms)}"
+    return f"{duration_text(-late_ms)} before its deadline" if late_ms else "just at its deadline"
+
+
+def lateness_sentence(late_ms: int) -> str:
+    """The same of a job: `It was late by 2 s.`, `It ended 2 s before its deadline.`"""
+    return f"It {'was' if late_ms > 0 else 'ended'} {lateness_text(late_ms)}."
 
 
 def tasks_text(tasks: str) -> str:
@@ -98,16 +90,6 @@ def listed(names: Sequence[str]) -> str:
 def because(why: str) -> str:
     """The end of a sentence: a full stop, after the reason in brackets where one was given."""
     return f" ({why})." if why else "."
-
-
-def plural(quantity: float, unit: str) -> str:
-    """A count and its unit: `1 job`, `3 jobs`, `2.5 cores`."""
-    return f"{_number(quantity)} {unit}" if quantity == 1 else f"{_number(quantity)} {unit}s"
-
-
-def _number(value: float) -> str:
-    """At most two digits after the point, none for a whole number."""
-    return f"{value:.2f}".rstrip("0").rstrip(".") if value % 1 else str(int(value))
 
 
 def _client_limit(reason: Reason) -> str:

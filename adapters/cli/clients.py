@@ -14,7 +14,9 @@ from domain.messages import Command
 
 PERCENT = v.whole(0, 100)
 given_clients = click.argument("clients", metavar="CLIENT...", nargs=-1, required=True, shell_complete=complete_clients)
-guarantee = click.option("--guarantee", type=PERCENT, metavar="PERCENT", help="Of the farm's cores and GPUs.")
+guarantee = click.option(
+    "--guarantee", type=PERCENT, metavar="PERCENT", help="Of the farm's cores and GPUs; recorded, not enforced yet."
+)
 limit = click.option("--limit", type=PERCENT, metavar="PERCENT", help="Never more than this of cores and GPUs.")
 tier = click.option("--tier", help="A word of your own, such as standard or rush.")
 max_tasks = click.option("--max-tasks", type=v.whole(1), metavar="N", help="How many tasks may run at once.")

@@ -8,11 +8,11 @@ from rich.console import RenderableType
 from adapters.cli.complete import complete_any
 from adapters.cli.frame import Desk, place, verb
 from adapters.cli.looking import at_option, given, node_word, status_word
-from adapters.cli.render import Cell, Column, ago, bar, fields, heading, moment, span, styled, table
+from adapters.cli.render import Cell, Column, ago, bar, clock, fields, heading, moment, span, styled, table
 from adapters.cli.text import plain
 from adapters.cli.waiting import failure_text
 from domain.errors import NotFound
-from projections.words import duration_text, size_text
+from projections.words import duration_text, lateness_text, size_text
 
 if TYPE_CHECKING:
     from adapters.door import Door
@@ -95,9 +95,15 @@ def _job_head(found: Document, job: Document, now_ms: int) -> list[tuple[str, st
         ("started", moment(job["started_ms"], now_ms)),
         ("ended", moment(job["ended_ms"], now_ms)),
         ("ran", span(job["started_ms"], job["ended_ms"], now_ms)),
-        ("deadline", moment(job["deadline_ms"], now_ms)),
+        ("deadline", deadline_text(job, now_ms)),
         ("not before", moment(job["not_before_ms"], now_ms)),
     ]
+
+
+def deadline_text(job: Document, now_ms: int) -> str:
+    """The deadline; once the job has ended, whether that was in time."""
+    when, late_ms = job["deadline_ms"], job["late_ms"]
+    return moment(when, now_ms) if late_ms is None else f"{clock(when)}, {lateness_text(late_ms)}"
 
 
 def _job_wish(job: Document, spec: Document, output_dir: str) -> list[tuple[str, str | Cell]]:

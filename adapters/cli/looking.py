@@ -14,7 +14,7 @@ from adapters.cli.complete import complete_clients
 from adapters.cli.frame import Desk, place, verb
 from adapters.cli.render import Cell, Column, ago, console, fields, moment, styled, table
 from domain.job.values import JobStatus
-from projections.words import size_text
+from projections.words import lateness_text, size_text
 
 WATCH_S = 1.0
 ORDERS = ("priority", "oldest", "newest", "deadline", "name", "ended")
@@ -124,6 +124,7 @@ def _queue_table(desk: Desk, found: Document, why: bool) -> RenderableType:
         Column("CLIENT", drop=5),
         Column("STATUS"),
         Column("PRIORITY", drop=4),
+        Column("DEADLINE", drop=3),
         Column("TASKS", right=True, drop=1),
         Column("DONE", right=True, drop=2),
         Column("SUBMITTED", right=True, drop=6),
@@ -133,7 +134,8 @@ def _queue_table(desk: Desk, found: Document, why: bool) -> RenderableType:
     lines = [
         (
             row["job_id"], row["name"], row["client_id"], styled(status_word(row)), row["priority"],
-            f"{row['succeeded']}/{row['tasks']}", f"{row['progress']} %", ago(row["submitted_ms"], now_ms),
+            deadline_cell(row, now_ms), f"{row['succeeded']}/{row['tasks']}", f"{row['progress']} %",
+            ago(row["submitted_ms"], now_ms),
             row["why"] if why else "",
         )
         for row in rows
@@ -147,6 +149,18 @@ def _queue_table(desk: Desk, found: Document, why: bool) -> RenderableType:
 def status_word(row: Document) -> str:
     """The status, or what a person did to it."""
     return "held" if row["held"] and row["status"] == "pending" else str(row["status"])
+
+
+def deadline_cell(row: Document, now_ms: int) -> Cell:
+    """`in 2 h` for a deadline ahead, `met`, or by how much the job is late, or was when it ended."""
+    if row["deadline_ms"] is None:
+        return Cell("")
+    late_ms = row["late_ms"] if row["ended_ms"] is not None else now_ms - row["deadline_ms"]
+    if late_ms > 0:
+        return Cell(lateness_text(late_ms), "red")
+    if row["ended_ms"] is None:
+        return Cell(ago(row["deadline_ms"], now_ms))
+    return Cell("met" if row["status"] == JobStatus.COMPLETED else "")
 
 
 def _node_table(found: Document) -> RenderableType:

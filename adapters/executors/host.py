@@ -29,6 +29,7 @@ from adapters.executors.timers import Timers
 from application.ports import AttemptExited, AttemptReport, Launch
 from domain.job.values import FailureClass
 from domain.messages import NodeId
+from domain.wording import duration_text
 
 MEMORY_EVERY_S = 0.5
 """How often memory is compared with its limit. The limit is on what is really used: address space (`RLIMIT_AS`) says
@@ -245,7 +246,7 @@ class Host:
         if left_s > 0:
             attempt.timers.append(self._timers.after(left_s, partial(self._watch_walltime, attempt)))
         else:
-            over = Ending(FailureClass.WALLTIME, f"ran longer than its walltime of {walltime_ms} ms")
+            over = Ending(FailureClass.WALLTIME, f"ran longer than its walltime of {duration_text(walltime_ms)}")
             self._end(attempt, over, attempt.launch.grace_ms / 1000)
 
     def _sample_memory(self) -> None:

@@ -107,6 +107,8 @@ class NodeLink:
         self._unsent = bytearray()
         self._was_up = False
         """Whether the present supervisor has answered."""
+        self._is_stopping = False
+        """Whether the present supervisor was told to end, so that it will hang up."""
         self._launch_problem = ""
         self._renew_at_s = 0.0
         self._closed, self._revived = threading.Event(), threading.Event()
@@ -142,6 +144,7 @@ class NodeLink:
             orders = [make(number) for number, make in enumerate(makes, self._last_number + 1)]
             self._last_number += len(orders)
             self._owed.update((order.number, order) for order in orders)
+            self._is_stopping |= any(isinstance(order, Stop) for order in orders)
             self._running.update(order.launch.attempt_id for order in orders if isinstance(order, Start))
             self._send(b"".join(map(encode, orders)))
             return True
@@ -151,6 +154,7 @@ class NodeLink:
         with self._lock:
             if self._state is LinkState.GONE and self._up is not None:
                 self._state = LinkState.JOINING
+                self._is_stopping = False
                 self._revived.set()
         return self._up is not None
 
@@ -283,7 +287,10 @@ class NodeLink:
             while not self._closed.is_set() and self._listen(connection, lines):
                 continue
         except (OSError, ValueError, msgspec.DecodeError) as error:
-            logger.warning("the connection to %s broke: %s", self.node_id, error)
+            # A supervisor that ends leaves the last heartbeats unread, which counts as a reset.
+            hung_up = self._is_stopping and isinstance(error, ConnectionError)
+            level = logging.INFO if hung_up else logging.WARNING
+            logger.log(level, "the connection to %s broke: %s", self.node_id, error)
         finally:
             with self._lock:
                 self._socket = None

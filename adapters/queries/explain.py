@@ -11,7 +11,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from adapters.queries.answers import ExplainAnswer, PlacementAnswer, WaitAnswer
-from adapters.queries.lines import reason_answers
+from adapters.queries.lines import late_ms, reason_answers
 from adapters.queries.past import Point, blockers_of, job_events, read_all, stream_at
 from application.ports import Log
 from domain import intervals, job
@@ -22,7 +22,7 @@ from domain.farm import Farm
 from domain.job import events as e
 from domain.job.values import Job, JobStatus, Placement
 from domain.messages import JobId, Recorded, StreamId
-from projections.words import duration_text, nodes_text, tasks_text, time_text
+from projections.words import duration_text, lateness_sentence, nodes_text, tasks_text, time_text
 
 MAX_WAITS = 200
 MAX_PLACEMENTS = 200
@@ -44,6 +44,7 @@ def explain(log: Log, job_id: JobId, point: Point) -> ExplainAnswer:
         started_ms=told.started_ms,
         ended_ms=told.state.ended_ms,
         waited_ms=max(0, _until_ms(told, point) - told.state.submitted_ms),
+        late_ms=late_ms(told.state),
         reasons=reason_answers(reasons),
         waits=[_wait_answer(span) for span in told.waits[-MAX_WAITS:]],
         placements=placements[-MAX_PLACEMENTS:],
@@ -229,6 +230,7 @@ def _placement_text(event: e.TasksPlaced, placement: Placement) -> str:
 def sentences(answer: ExplainAnswer) -> list[str]:
     """The explanation for a person: how it stands, what it waited for, where it went."""
     lines = [_headline(answer)]
+    lines += [] if answer.late_ms is None else [lateness_sentence(answer.late_ms)]
     lines += [f"  {reason.text}" for reason in answer.reasons]
     ended_waits = [wait for wait in answer.waits if wait.to_ms is not None]
     lines += [f"It waited {_wait_text(wait)}." for wait in ended_waits[-SHOWN:]]

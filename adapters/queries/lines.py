@@ -98,6 +98,11 @@ def job_line(view: JobView, reasons: tuple[Reason, ...]) -> JobLine:
     )
 
 
+def late_ms(job: Job) -> int | None:
+    """How long after its deadline a job ended, negative if before; None without a deadline or while it is live."""
+    return None if job.deadline_ms is None or job.ended_ms is None else job.ended_ms - job.deadline_ms
+
+
 def workflow_line(view: WorkflowView) -> WorkflowLine:
     """A workflow as a line of a list."""
     return shared(WorkflowLine, view, note=view.why)

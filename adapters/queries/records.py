@@ -10,11 +10,13 @@ from adapters.queries.resolve import Kind, id_of
 from adapters.queries.sources import Sources
 from domain import errors
 from domain.catalog import TOPICS
+from domain.job.events import JobCancelled, JobCompleted, JobDeadlineChanged, JobFailed, JobSubmitted
 from domain.log_level import LogLevel
 from domain.messages import Recorded, client_stream, node_stream
 from projections import audit
 from projections.audit import AuditFilter
 from projections.story import sentence
+from projections.words import lateness_sentence
 
 MAX_ROWS = 10_000
 _SPELLED = {Kind.NODE: node_stream, Kind.CLIENT: client_stream}
@@ -91,8 +93,29 @@ def tell_story(sources: Sources, id: str, *, limit: int = 200) -> StoryAnswer:
     entity = _SPELLED.get(found.kind, str)(found.id)
     with sources.rows() as (connection, position):
         newest = audit.entries(connection, AuditFilter(entity=entity), limit + 1)
-    lines = [shared(StoryLine, entry, sentence=entry.summary) for entry in reversed(newest[:limit])]
+    late = _lateness(sources.log.stream(entity)) if found.kind is Kind.JOB else {}
+    lines = [
+        shared(StoryLine, entry, sentence=entry.summary + late.get(entry.position, ""))
+        for entry in reversed(newest[:limit])
+    ]
     return StoryAnswer(id=found.id, kind=found.kind, rows=lines, complete=len(newest) <= limit, position=position)
+
+
+def _lateness(events: list[Recorded]) -> dict[int, str]:
+    """What to say more of a job's ends, by position: whether it met the deadline that it had then."""
+    said, deadline_ms = {}, None
+    for recorded in events:
+        match recorded.event:
+            case JobSubmitted(spec=spec):
+                deadline_ms = spec.deadline_ms
+            case JobDeadlineChanged(deadline_ms=changed):
+                deadline_ms = changed
+            case JobCompleted(at_ms=at_ms) | JobFailed(at_ms=at_ms) | JobCancelled(at_ms=at_ms):
+                if deadline_ms is not None:
+                    said[recorded.position] = " " + lateness_sentence(at_ms - deadline_ms)
+            case _:
+                continue
+    return said
 
 
 def list_audit(

@@ -60,9 +60,23 @@ def _only(text: str, kind: Kind, found: list[Found]) -> Found:
     if not chosen:
         raise _NOT_FOUND[kind](text)
     if len(chosen) > 1:
-        more = ", …" if len(chosen) > SHOWN else ""
-        raise errors.AmbiguousId(prefix=text, candidates=", ".join(each.id for each in chosen[:SHOWN]) + more)
+        raise _ambiguous(text, chosen)
     return chosen[0]
+
+
+def _ambiguous(text: str, found: list[Found]) -> errors.AmbiguousId:
+    """Several are called exactly so, or several ids begin so."""
+    more = ", …" if len(found) > SHOWN else ""
+    candidates = ", ".join(each.id for each in found[:SHOWN]) + more
+    if not found[0].exact:
+        return errors.AmbiguousId(prefix=text, candidates=candidates)
+    kinds = {each.kind for each in found}
+    if len(kinds) == 1:
+        what = f"{found[0].kind}s"
+    else:
+        what, candidates = "things", ", ".join(f"{each.kind} {each.id}" for each in found[:SHOWN]) + more
+    problem = f"{text!r} is the name of several {what}: {candidates}; say which one by its id"
+    return errors.AmbiguousId(problem, prefix=text, candidates=candidates)
 
 
 def _candidates(sources: Sources, kind: Kind, text: str) -> list[Found]:

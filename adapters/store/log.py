@@ -54,7 +54,7 @@ class RowRecorder(Protocol):
         """Rows of one stream by version."""
         ...
 
-    def select_snapshot(self, stream: StreamId, upto: int | None) -> StateSnapshot | None:
+    def select_snapshot(self, stream: StreamId, upto: int | None, topic: str | None) -> StateSnapshot | None:
         """The newest snapshot of a stream."""
         ...
 
@@ -117,9 +117,9 @@ class RecorderLog:
         rows = self.recorder.select_stream(stream, after, upto)
         return [Recorded(at, stream, version, *decode(topic, state)) for at, _, version, topic, state in rows]
 
-    def snapshot(self, stream: StreamId, upto: int | None = None) -> StateSnapshot | None:
+    def snapshot(self, stream: StreamId, upto: int | None = None, topic: str | None = None) -> StateSnapshot | None:
         """The newest snapshot of a stream."""
-        return self.recorder.select_snapshot(stream, upto)
+        return self.recorder.select_snapshot(stream, upto, topic)
 
     def save_snapshots(self, snapshots: Sequence[StateSnapshot]) -> None:
         """Stores snapshots."""

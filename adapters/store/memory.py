@@ -83,16 +83,18 @@ class MemoryLogRecorder(POPOApplicationRecorder):
             versions = sorted(v for v in index if v > after and (upto is None or v <= upto))
             return [_row(index[version] + 1, self._stored_events[index[version]]) for version in versions]
 
-    def select_snapshot(self, stream: StreamId, upto: int | None) -> StateSnapshot | None:
-        """The newest snapshot of a stream, at or below a version."""
-        known = [s for s in self._snapshots.get(stream, []) if upto is None or s[0] <= upto]
+    def select_snapshot(self, stream: StreamId, upto: int | None, topic: str | None) -> StateSnapshot | None:
+        """The newest snapshot of a stream, at or below a version, of one topic or of any."""
+        below = [s for s in self._snapshots.get(stream, []) if upto is None or s[0] <= upto]
+        known = [s for s in below if topic is None or s[1] == topic]
         return StateSnapshot(stream, *known[-1]) if known else None
 
     def insert_snapshots(self, snapshots: Sequence[StateSnapshot]) -> None:
         """Adds snapshots."""
         for stream, version, topic, state in snapshots:
             known = self._snapshots.setdefault(stream, [])
-            if all(version != other for other, _, _ in known):
+            if (version, topic) not in ((each[0], each[1]) for each in known):
+                known[:] = [each for each in known if each[0] != version]
                 insort(known, (version, topic, state))
 
     def delete_snapshots(self) -> None:

@@ -33,6 +33,10 @@ from domain.messages import StreamId
 LOG_FILE = "milepost.db"
 LOCK_FILE = "server.lock"
 _COLUMNS = "originator_id, originator_version, topic, state"
+_INSERT_SNAPSHOT = (
+    "INSERT INTO stored_snapshots VALUES (?,?,?,?) ON CONFLICT DO UPDATE "
+    "SET topic=excluded.topic, state=excluded.state WHERE topic<>excluded.topic"
+)
 
 
 class DurablePool(SQLiteConnectionPool):
@@ -111,7 +115,7 @@ class SQLiteLogRecorder(SQLiteApplicationRecorder):
         with self._write() as c:
             first = self._insert_rows(c, rows, unless)
             if snapshots:
-                c.executemany("INSERT OR IGNORE INTO stored_snapshots VALUES (?,?,?,?)", snapshots)
+                c.executemany(_INSERT_SNAPSHOT, snapshots)
             if remembered:
                 replies = [(reply.command_id, first + reply.upto - 1, reply.events) for reply in remembered]
                 c.executemany("INSERT INTO remembered VALUES (?,?,?)", replies)
@@ -174,19 +178,20 @@ class SQLiteLogRecorder(SQLiteApplicationRecorder):
         )
         return self._fetch(statement, (stream, after, (1 << 62) if upto is None else upto))
 
-    def select_snapshot(self, stream: StreamId, upto: int | None) -> StateSnapshot | None:
-        """The newest snapshot of a stream, at or below a version."""
+    def select_snapshot(self, stream: StreamId, upto: int | None, topic: str | None) -> StateSnapshot | None:
+        """The newest snapshot of a stream, at or below a version, of one topic or of any."""
         rows = self._fetch(
             "SELECT originator_id, originator_version, topic, state FROM stored_snapshots "
-            "WHERE originator_id=? AND originator_version<=? ORDER BY originator_version DESC LIMIT 1",
-            (stream, (1 << 62) if upto is None else upto),
+            "WHERE originator_id=? AND originator_version<=? AND topic=coalesce(?, topic) "
+            "ORDER BY originator_version DESC LIMIT 1",
+            (stream, (1 << 62) if upto is None else upto, topic),
         )
         return StateSnapshot(*rows[0]) if rows else None
 
     def insert_snapshots(self, snapshots: Sequence[StateSnapshot]) -> None:
         """Adds snapshots."""
         with self._write() as c:
-            c.executemany("INSERT OR IGNORE INTO stored_snapshots VALUES (?,?,?,?)", snapshots)
+            c.executemany(_INSERT_SNAPSHOT, snapshots)
 
     def delete_snapshots(self) -> None:
         """Removes all snapshots."""

@@ -94,6 +94,13 @@ class JobView(msgspec.Struct, frozen=True):
     blockers: tuple[Reason, ...]
     """All of them as data, the main one first."""
 
+    @property
+    def late_ms(self) -> int | None:
+        """How long after its deadline it ended, negative if before; None without a deadline or while it is live."""
+        if self.deadline_ms is None or self.ended_ms is None:
+            return None
+        return self.ended_ms - self.deadline_ms
+
 
 class WorkflowView(msgspec.Struct, frozen=True):
     """One workflow: sums over its jobs."""

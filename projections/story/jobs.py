@@ -169,7 +169,7 @@ def _ran(ends: tuple[AttemptEnd, ...]) -> str:
 
 
 def failure_text(end: AttemptEnd) -> str:
-    """Why an attempt did not succeed: `exit code 3`, `signal 9`, and what the program said of it."""
+    """Why an attempt did not succeed: `exit code 3`, `signal 9`, and what was said of it, unless that is the same."""
     what = {
         FailureClass.EXIT: f"exit code {end.exit_code}",
         FailureClass.SIGNAL: f"signal {end.signal}",
@@ -180,6 +180,9 @@ def failure_text(end: AttemptEnd) -> str:
         FailureClass.LOST: "its node went away",
         None: "no reason is known",
     }[end.failure]
+    same = what.removeprefix("it ")  # such a message says all of it, perhaps with a number more
+    if end.message.startswith(same):
+        return what + end.message.removeprefix(same)
     return f"{what} ({end.message})" if end.message else what
 
 

@@ -159,3 +159,35 @@ def test_a_long_chain_of_jobs_is_no_trouble(farm: Counter) -> None:
     for number in range(1, 1_500):
         farm.submit(f"job-{number:04}", after=(f"job-{number - 1:04}",))
     assert farm.ask("/api/wait/job-1499", timeout_s=0)["outcome"] == "timeout"
+
+
+# -- deadlines ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given_s", "late_ms", "said"),
+    [(5, -2_000, "It ended 2 s before its deadline."), (1, 2_000, "It was late by 2 s.")],
+)
+def test_a_job_that_has_ended_says_whether_it_was_in_time(farm: Counter, given_s: int, late_ms: int, said: str) -> None:
+    farm.nodes("n1", cores=4)
+    farm.submit("job-1", deadline_ms=NOW)
+    farm.cycle()
+    farm.do(c.SetDeadline(job_id="job-1", deadline_ms=farm.clock.now_ms() + given_s * SECOND))
+    assert farm.ask("/api/jobs/job-1")["job"]["late_ms"] is None
+    farm.clock.advance(3 * SECOND)
+    farm.finish("job-1")
+    assert farm.ask("/api/jobs/job-1")["job"]["late_ms"] == late_ms
+    explained = farm.ask("/api/explain/job-1")
+    assert explained["late_ms"] == late_ms
+    assert said in explained["text"].splitlines()
+    assert farm.ask("/api/story/job-1")["rows"][-1]["sentence"] == f"job-1 completed: every task succeeded. {said}"
+
+
+def test_without_a_deadline_nothing_is_said_of_one(farm: Counter) -> None:
+    farm.nodes("n1", cores=4)
+    farm.submit("job-1")
+    farm.cycle()
+    farm.finish("job-1")
+    assert farm.ask("/api/explain/job-1")["late_ms"] is None
+    assert "deadline" not in farm.ask("/api/explain/job-1")["text"]
+    assert "deadline" not in farm.ask("/api/story/job-1")["rows"][-1]["sentence"]

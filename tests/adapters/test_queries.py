@@ -336,11 +336,14 @@ def test_the_name_of_an_ended_job_counts_while_no_live_one_has_it(own_day: Count
 
 
 def test_what_could_be_several_is_refused_with_the_candidates(own_day: Counter) -> None:
-    with pytest.raises(errors.AmbiguousId, match="job-a1, job-a2, job-a3"):
+    with pytest.raises(errors.AmbiguousId, match="'job-a' is the beginning of several ids: job-a1, job-a2, job-a3"):
         own_day.ask("/api/jobs/job-a")
     own_day.submit("job-f", name="comp")
-    with pytest.raises(errors.AmbiguousId, match="job-c, job-f"):
+    with pytest.raises(errors.AmbiguousId, match="'comp' is the name of several jobs: job-c, job-f; "):
         own_day.ask("/api/resolve/job/comp")
+    own_day.submit("job-g", name="n1")
+    with pytest.raises(errors.AmbiguousId, match="several things: job job-g, node n1; "):
+        own_day.ask("/api/resolve/any/n1")
 
 
 @pytest.mark.parametrize(

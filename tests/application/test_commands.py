@@ -159,12 +159,15 @@ def test_a_job_that_no_node_could_ever_hold_is_refused_with_what_is_missing() ->
     desk.nodes("n2", cores=8, memory_mib=4_000)
     error = refused(desk, submission("job-1", requirement=need(16)))
     assert isinstance(error, errors.RequirementImpossible)
-    assert error.fields["problem"] == "it needs 16000 millicores, the best node has 8000"
+    assert error.fields["problem"] == "it needs 16 cores, the best node has 8 cores"
     with_attribute = need(1, attributes=[having("os", "plan9")])
     assert "'os'" in refused(desk, submission("job-1", requirement=with_attribute)).message
     assert "licence" in refused(desk, submission("job-1", requirement=need(1, licence=1))).message
     gang = need(4, slots=3, distinct=True)
-    assert "it needs 3 nodes" in refused(desk, submission("job-1", requirement=gang)).message
+    needs_three = refused(desk, submission("job-1", requirement=gang)).fields["problem"]
+    assert needs_three == "it needs 3 nodes, the farm has 2 that could hold it"
+    memory = refused(desk, submission("job-1", requirement=need(1, memory_mib=65_536))).fields["problem"]
+    assert memory == "it needs 64 GiB memory, the best node has 7.81 GiB memory"
 
 
 def test_before_any_node_is_known_nothing_is_impossible() -> None:

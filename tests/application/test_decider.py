@@ -122,7 +122,7 @@ def test_a_stream_grows_snapshots_and_loads_from_the_newest() -> None:
         desk.do(c.UnholdJob(job_id="job-1"))
     found = desk.log.snapshot("job-1")
     assert found is not None
-    assert (found.version, found.topic) == (2 * SNAPSHOT_EVERY, "job.snapshot")
+    assert (found.version, found.topic) == (2 * SNAPSHOT_EVERY, JOB.snapshot_topic)
     at_400 = reduce(job.evolve, (r.event for r in desk.log.stream("job-1", upto=400)), None)
     assert msgspec.msgpack.decode(found.state, type=job.Job) == at_400
     whole = desk.app.load(JOB, "job-1")
@@ -137,7 +137,7 @@ def test_a_snapshot_is_used_where_there_is_one() -> None:
     desk.submit("job-1")
     version, state = desk.app.load(JOB, "job-1")
     held = msgspec.structs.replace(state, held=True)
-    desk.log.save_snapshots([StateSnapshot("job-1", version, "job.snapshot", msgspec.msgpack.encode(held))])
+    desk.log.save_snapshots([StateSnapshot("job-1", version, JOB.snapshot_topic, msgspec.msgpack.encode(held))])
     assert desk.app.load(JOB, "job-1").state.held
 
 

@@ -4,24 +4,34 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from adapters.store.memory import MemoryLog
 from adapters.store.sqlite import SQLiteLog, open_log
 from application import farms
 from application.app import Request
-from application.decider import JOB
+from application.cached import topic_of
+from application.decider import JOB, load_stream
 from application.ports import Log, StateSnapshot
 from domain.farm import Farm
 from domain.job import commands as c
-from domain.job.values import FailureClass
-from domain.messages import Meta
+from domain.job.values import FailureClass, Job
+from domain.messages import Meta, Value
 from domain.node import DrainNode, LoseNode, UndrainNode
 from tests.application.desk import ADA, Desk
 from tests.builders import NOW, spec
 from tests.contents import contents
 
 MINUTE = 60_000
+
+
+class OtherFarm(Value, frozen=True):
+    """The farm as another version may store it: it would be read as a farm without jobs."""
+
+    position: int
+    now_ms: int
+    tasks: tuple[Job, ...] = ()
 
 
 def history(log: Log) -> Desk:
@@ -99,14 +109,14 @@ def test_the_farm_at_a_time_has_every_event_up_to_and_including_that_millisecond
     times = [each.event.at_ms for each in desk.recorded()]
     assert times == sorted(times)
     for at_ms in {NOW - 1, *times, *(at + 1 for at in times), NOW + 100 * MINUTE}:
-        farm = farms.at_time(log, at_ms)
+        farm = farms.load(log, log.position_at(at_ms))
         assert farm.position == sum(at <= at_ms for at in times)
-        assert farm.now_ms == at_ms
+        assert farm.now_ms == max((at for at in times if at <= at_ms), default=0)
 
 
 def test_an_empty_log_is_an_empty_farm_at_any_time(log: Log) -> None:
     assert farms.load(log).position == 0
-    assert farms.at_time(log, NOW).position == 0
+    assert farms.load(log, log.position_at(NOW)).position == 0
 
 
 # -- when snapshots are taken ----------------------------------------------------------------------------------------
@@ -118,7 +128,7 @@ def test_a_snapshot_is_stored_once_so_many_events_have_come(log: Log) -> None:
     assert desk.app.snapshot_if_due(every)
     found = log.snapshot(farms.FARM_STREAM)
     assert found is not None
-    assert (found.version, found.topic) == (every, farms.FARM_TOPIC)
+    assert (found.version, found.topic) == (every, farms.topic())
     assert not desk.app.snapshot_if_due(every)
     desk.do(c.HoldJob(job_id="job-4"))
     assert desk.app.snapshot_if_due(1)
@@ -155,6 +165,31 @@ def test_a_snapshot_of_another_kind_is_passed_over(log: Log) -> None:
     log.save_snapshots([StateSnapshot("job-4", 99, "job.snapshot.old", b"whatever it was")])
     assert contents(farms.load(log)) == before
     assert desk.app.load(JOB, "job-4").state == desk.job("job-4")
+
+
+@pytest.mark.parametrize("state", [b"", b"\xc1", b"\x80", b"\x81\xa8position\xa1\xff", b"\x91" * 5_000])
+def test_a_snapshot_that_cannot_be_read_is_replaced_by_replay(log: Log, state: bytes) -> None:
+    desk = history(log)
+    before = contents(farms.load(log))
+    farms.save(log, farms.load(log, 5).snapshot())
+    log.save_snapshots([StateSnapshot(farms.FARM_STREAM, desk.position, farms.topic(), state)])
+    log.save_snapshots([StateSnapshot("job-4", log.stream("job-4")[-1].version, JOB.snapshot_topic, state)])
+    assert contents(farms.load(log)) == contents(folded(log, desk.position)) == before
+    assert load_stream(log, JOB, "job-4").state == desk.job("job-4")
+    assert contents(Desk(log=log, clock=desk.clock).app.farm) == before
+
+
+def test_a_snapshot_of_another_shape_hides_none_of_todays(log: Log) -> None:
+    desk = history(log)
+    expected = contents(farms.load(log))
+    farms.save(log, farms.load(log, 9).snapshot())
+    other = topic_of(farms.FARM_TOPIC, OtherFarm)
+    state = msgspec.msgpack.encode(OtherFarm(desk.position, NOW))
+    log.save_snapshots([StateSnapshot(farms.FARM_STREAM, desk.position, other, state)])
+    farm, started_from = farms.load_and_tell(log)
+    assert (contents(farm), started_from) == (expected, 9)
+    farms.save(log, farm.snapshot())
+    assert farms.load_and_tell(log)[1] == desk.position
 
 
 def test_a_log_is_read_only_from_the_snapshot_on(log: Log) -> None:

@@ -32,7 +32,7 @@ _decode = msgspec.json.Decoder(EventOnly).decode
 @contextmanager
 def _history(size: Size, directory: Path) -> Iterator[tuple[SQLiteLog, Path]]:
     log = open_log(directory)
-    workload.history(log, size.of(500_000, 100_000, 2_500))
+    workload.history(log, size.of(500_000, 250_000, 2_500))
     yield log, directory / "milepost.db"
     log.close()
 

@@ -230,6 +230,21 @@ class LogContract:
         log.append(history(1), snapshots=[snapshot(state=b"third")])
         assert log.snapshot("job-1", 1) == snapshot(state=b"first")
 
+    def test_a_snapshot_of_one_topic_is_found_behind_newer_ones_of_others(self, log: Log) -> None:
+        older, newer = snapshot(version=1), snapshot(version=2)._replace(topic="job.snapshot/2")
+        log.save_snapshots([older, newer])
+        assert log.snapshot("job-1") == newer
+        assert log.snapshot("job-1", topic="job.snapshot") == older
+        assert log.snapshot("job-1", 1, "job.snapshot/2") is None
+        assert log.snapshot("job-1", topic="job.snapshot/3") is None
+
+    def test_a_snapshot_of_another_topic_gives_way(self, log: Log) -> None:
+        log.save_snapshots([snapshot(state=b"first"), snapshot(version=2)])
+        other = snapshot(state=b"second")._replace(topic="job.snapshot/2")
+        log.save_snapshots([other])
+        assert log.snapshot("job-1", 1) == other
+        assert log.snapshot("job-1") == snapshot(version=2)
+
     def test_forgetting_snapshots_leaves_the_events(self, log: Log) -> None:
         log.append(history(2), snapshots=[snapshot()])
         log.save_snapshots([snapshot("farm", 2)])

@@ -18,7 +18,6 @@ from domain.messages import topic_of
 from domain.resources import NOTHING
 from tests.builders import NOW, spec
 from tests.builders import farm as farm_of
-from tests.builders import job as job_state
 from tests.builders import node as node_state
 from tests.contents import check_index, contents, levels_of
 from tests.history import (
@@ -236,12 +235,6 @@ def test_questions_about_edges_are_answered_in_order() -> None:
     assert farm.edges_from("job-0b") == farm.edges_into("job-0a") == []
     assert farm.attempts_on("n0") == [("job-0a", 1), ("job-0a", 2), ("job-0a", 3)]
     assert farm.attempts_on("n7") == []
-
-
-def test_the_farm_knows_when_the_first_back_off_ends() -> None:
-    late, soon = job_state(delayed=((NOW + 9, "1"),)), job_state(delayed=((NOW + 5, "1"), (NOW + 7, "2")))
-    assert farm_of([], [late, soon]).next_wake_ms() == NOW + 5
-    assert farm_of([], [job_state()]).next_wake_ms() is None
 
 
 def test_reasons_are_replaced_cleared_and_renewed_by_each_days_keyframe() -> None:

@@ -77,11 +77,10 @@ def test_the_intervals_of_a_canonical_set_are_sorted_and_never_touch(chosen: set
 
 
 @given(numbers, numbers)
-def test_union_difference_and_intersection_are_those_of_sets(left: set[int], right: set[int]) -> None:
+def test_union_and_difference_are_those_of_sets(left: set[int], right: set[int]) -> None:
     a, b = intervals.of(left), intervals.of(right)
     assert intervals.union(a, b) == intervals.of(left | right)
     assert intervals.difference(a, b) == intervals.of(left - right)
-    assert intervals.intersection(a, b) == intervals.of(left & right)
 
 
 @given(task_sets(), st.integers(-6, 41))

@@ -252,6 +252,13 @@ def test_every_failure_says_what_it_was(failure: FailureClass | None, expected: 
     assert failure_text(msgspec.structs.replace(end, message="out of paint")) == f"{expected} (out of paint)"
 
 
+def test_a_failure_is_not_said_twice() -> None:
+    end = AttemptEnd(1, 0, exit_code=3, failure=FailureClass.EXIT, message="exit code 3")
+    assert failure_text(end) == "exit code 3"
+    slow = AttemptEnd(1, 0, failure=FailureClass.WALLTIME, message="ran longer than its walltime of 1.5 s")
+    assert failure_text(slow) == "it ran longer than its walltime of 1.5 s"
+
+
 @pytest.mark.parametrize("why", [*FailureClass, *StopCause])
 def test_every_reason_to_wait_again_has_words(why: FailureClass | StopCause) -> None:
     assert event_sentence(e.TasksRequeued(**JOB, tasks="1", why=why)).endswith(".")

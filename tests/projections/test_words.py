@@ -7,6 +7,8 @@ from domain.resources import AttributeNeed
 from projections.words import (
     amount,
     duration_text,
+    lateness_sentence,
+    lateness_text,
     listed,
     nodes_text,
     reason_text,
@@ -104,6 +106,18 @@ def test_amounts_have_units(resource: str, quantity: int, expected: str) -> None
 )
 def test_durations_are_told_in_their_two_largest_units(ms: int, expected: str) -> None:
     assert duration_text(ms) == expected
+
+
+@pytest.mark.parametrize(
+    ("late_ms", "text", "expected"),
+    [
+        (2_000, "late by 2 s", "It was late by 2 s."),
+        (-2_000, "2 s before its deadline", "It ended 2 s before its deadline."),
+        (0, "just at its deadline", "It ended just at its deadline."),
+    ],
+)
+def test_a_deadline_was_met_or_missed_by_so_much(late_ms: int, text: str, expected: str) -> None:
+    assert (lateness_text(late_ms), lateness_sentence(late_ms)) == (text, expected)
 
 
 def test_sizes_times_tasks_and_nodes() -> None:

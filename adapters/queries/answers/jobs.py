@@ -36,6 +36,8 @@ class JobLine(Answer, frozen=True, kw_only=True):
     """When its first attempt began to run."""
     ended_ms: int | None
     deadline_ms: int | None
+    late_ms: int | None
+    """How long after its deadline it ended, negative if before; None without a deadline or while it is live."""
     not_before_ms: int | None
     walltime_ms: int | None
     held: bool
@@ -186,6 +188,8 @@ class ExplainAnswer(Answer, frozen=True, kw_only=True):
     ended_ms: int | None
     waited_ms: int
     """From being submitted until its first attempt ran, or until now."""
+    late_ms: int | None
+    """How long after its deadline it ended, negative if before; None without a deadline or while it is live."""
     reasons: tuple[ReasonAnswer, ...]
     """What it waits for at this moment, the main blocker first."""
     waits: list[WaitAnswer]
