@@ -184,11 +184,7 @@ class Application:
         try:
             for command in request.commands:
                 start = len(batch.events)
-                handler = HANDLERS.get(type(command))
-                if handler is not None:
-                    handler(batch, command, meta)
-                else:
-                    batch.do(command, meta)
+                HANDLERS.get(type(command), Batch.do)(batch, command, meta)
                 follow(batch, start, meta)
         except errors.TaskSchedulerError as error:
             batch.roll_back(mark)

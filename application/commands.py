@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from application.consequences import ENDINGS, lose_attempts_on, may_be_queued
-from application.decider import CHECKPOINT, CLIENT, JOB, Batch, encode_snapshot
+from application.decider import CHECKPOINT, JOB, Batch, encode_snapshot
 from domain import blockers, errors
 from domain.checkpoint import CheckpointType, TakeCheckpoint
 from domain.client import ClientSuspended, RegisterClient
@@ -107,7 +107,7 @@ _SUSPENDED = topic_of(ClientSuspended)
 
 def _check_client(batch: Batch, client_id: ClientId, meta: Meta) -> None:
     batch.guards.add(_SUSPENDED)
-    known = batch.load(CLIENT, client_stream(client_id)).state
+    known = batch.client(client_id)
     if known is None:
         if client_id != DEFAULT_CLIENT:
             raise errors.ClientNotFound(client_id=client_id)

@@ -20,6 +20,7 @@ from domain.farm import Farm
 from domain.job import commands as jobs
 from domain.job.values import Job, JobStatus
 from domain.messages import (
+    ClientId,
     Command,
     DependencyId,
     Event,
@@ -132,6 +133,11 @@ class Batch:
     def job(self, job_id: JobId) -> Job | None:
         """The present state of a job, live or ended."""
         return self.load(JOB, job_id).state  # type: ignore[no-any-return]
+
+    def client(self, client_id: ClientId) -> Client | None:
+        """The present state of a client. Clients live as long as the farm, so nothing is looked for in the log."""
+        staged = self.streams.get(client_stream(client_id))
+        return self.farm.clients.get(client_id) if staged is None else staged.state
 
     def ended_jobs(self, workflow: Workflow) -> dict[JobId, JobStatus]:
         """How those jobs of a live workflow ended that have ended, without a look at the log."""

@@ -107,7 +107,13 @@ def _succeeded(job: Job, event: e.TasksSucceeded) -> Job:
     live = dict(job.live)
     for end in event.ends:
         del live[end.attempt]
-    return replace(job, live=live, succeeded=intervals.union(job.succeeded, _tasks(event.ends)))
+    succeeded = intervals.union(job.succeeded, _tasks(event.ends))
+    if not job.failures and not job.checkpoints:
+        return replace(job, live=live, succeeded=succeeded)
+    over = {end.task for end in event.ends}  # these tasks neither fail nor resume any more
+    failures = {task: count for task, count in job.failures.items() if task not in over}
+    checkpoints = {task: newest for task, newest in job.checkpoints.items() if task not in over}
+    return replace(job, live=live, succeeded=succeeded, failures=failures, checkpoints=checkpoints)
 
 
 def _failed(job: Job, event: e.TasksFailed) -> Job:

@@ -160,6 +160,21 @@ def test_the_newest_checkpoint_of_a_task_is_remembered_for_its_next_attempt() ->
     assert newer.state.checkpoints[5].checkpoint_id == "c-2"
 
 
+def test_a_task_that_succeeded_leaves_nothing_behind_but_its_number() -> None:
+    """Task 1 is done: its failures and its checkpoint are history; those of task 0 still count."""
+    bad = failed(end(1, 0, EXIT), end(2, 1, EXIT))
+    saved = [
+        e.TaskCheckpointed(**ID, task=task, attempt=task + 3, checkpoint_id=f"c-{task}", location="/c")
+        for task in (0, 1)
+    ]
+    before = given(
+        submitted(tasks="0-1", retries=2), placed("0-1"), bad, requeued("0-1", "exit"), placed("0-1", 3), *saved
+    )
+    after = before.when(ends(end(4, task=1))).then(succeeded(end(4, task=1)))
+    assert (after.state.succeeded, after.state.failures) == ("1", {0: 1})
+    assert after.state.checkpoints == {0: TaskCheckpoint("c-0", "/c")}
+
+
 def test_only_a_live_attempt_can_leave_a_checkpoint() -> None:
     given(submitted()).when(note()).then_raises(AttemptNotFound, attempt=1)
 

@@ -142,6 +142,7 @@ class JobMachine(RuleBasedStateMachine):
 
     def after_end(self, task: int, told: StopCause | None, failure: FailureClass | None) -> str | int:
         if failure is None:
+            self.failures.pop(task, None)
             return SUCCEEDED
         if told is StopCause.CANCELLED or (told is StopCause.REQUEUED and self.ended):
             return CANCELLED
