@@ -18,7 +18,7 @@ from domain.dependency import DeclareDependency, DependencyDeclared, FailDepende
 from domain.job.commands import NoteCheckpoint, QueueJob, SubmitJob, UnqueueJob
 from domain.job.events import TasksPlaced
 from domain.job.values import JobSpec, JobStatus
-from domain.messages import CheckpointId, ClientId, Command, JobId, Meta, WorkflowId, client_stream, topic_of
+from domain.messages import CheckpointId, ClientId, Command, JobId, Meta, WorkflowId, topic_of
 from domain.node import LoseNode
 from domain.policies import Policies
 from domain.wording import amount

@@ -28,10 +28,9 @@ def load(log: Log, upto: int | None = None) -> Farm:
 
 def load_and_tell(log: Log, upto: int | None = None) -> tuple[Farm, int]:
     """The same, and the position of the snapshot that it started from."""
-    found, start = log.snapshot(FARM_STREAM, upto, topic()), Farm()
-    if found is not None and (snapshot := read(found.state, FarmSnapshot)) is not None:
-        start = Farm.restore(snapshot)
-    position = start.position
+    found = log.snapshot(FARM_STREAM, upto, topic())
+    start = None if found is None else read(found.state, FarmSnapshot)
+    position = 0 if start is None else start.position
     return Farm.fold(log.replay(position, upto), start), position
 
 

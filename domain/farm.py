@@ -87,9 +87,9 @@ class Farm:
             move(self, before, EVOLVE[kind](before, event) if state is None else state, event)
 
     @classmethod
-    def fold(cls, rows: Iterable[tuple[int, StreamId, int, Any]], start: "Farm | None" = None) -> "Farm":
+    def fold(cls, rows: Iterable[tuple[int, StreamId, int, Any]], start: "Farm | FarmSnapshot | None" = None) -> "Farm":
         """The farm after many events: states first, indices once at the end."""
-        farm = start or cls()
+        farm = cls._with_states(start) if isinstance(start, FarmSnapshot) else start or cls()
         farm._indexed = False
         jobs, versions, step_of = farm.jobs, farm.versions, EVOLVE.get
         position, event = farm.position, None
@@ -254,6 +254,10 @@ class Farm:
     @classmethod
     def restore(cls, snapshot: FarmSnapshot) -> "Farm":
         """The farm that a snapshot was taken of."""
+        return cls.fold((), snapshot)
+
+    @classmethod
+    def _with_states(cls, snapshot: FarmSnapshot) -> "Farm":
         farm = cls()
         farm.position, farm.now_ms = snapshot.position, snapshot.now_ms
         farm.policies, farm.cycle_day = snapshot.policies, snapshot.cycle_day
@@ -267,7 +271,6 @@ class Farm:
         farm._take(farm.dependencies, snapshot.dependencies, attrgetter("dependency_id"))
         for edge in farm.dependencies.values():
             farm._link(edge)
-        farm._reindex()
         return farm
 
     def _take(

@@ -18,6 +18,7 @@ from domain.job.values import Job, NodeSlots, Placement, PlacementReason
 from domain.limits import Limits
 from domain.messages import JobId
 from domain.policies import OrderKey, Policies
+from domain.queue import Line
 from domain.queue import Place as QueuePlace
 from domain.resources import Requirement
 
@@ -96,7 +97,7 @@ class _Cycle:
         heads = []
         for segment, line in self.farm.queue.lines.items():
             walk = line.walk() if self.order.monotone else iter(self._sorted(line))
-            heads.append(self._head(self._lane(segment, len(line)), walk, next(walk)))
+            heads.append(self._head(self._lane(segment, len(line), line), walk, next(walk)))
         for job_id in sorted(self.farm.delayed):
             job = self.farm.jobs[job_id]
             if self.farm.delayed[job_id] <= self.now_ms and job.startable and job_id not in self.farm.queue:
@@ -108,14 +109,14 @@ class _Cycle:
         key, jobs = self.order.key, self.farm.jobs
         return sorted(line, key=lambda place: (key(jobs[place[1]], self.now_ms), place))
 
-    def _lane(self, segment: Segment, waiting: int) -> "_Lane":
+    def _lane(self, segment: Segment, waiting: int, line: Line | None = None) -> "_Lane":
         """The lane of a segment, with so many more jobs in it."""
         lane = self.lanes.get(segment)
         if lane is None:
             shape = self.shapes.get(segment.requirement)
             if shape is None:
                 shape = self.shapes[segment.requirement] = _Shape()
-            lane = self.lanes[segment] = _Lane(segment, shape, self.limits.concern(segment.client_id))
+            lane = self.lanes[segment] = _Lane(segment, shape, self.limits.concern(segment.client_id), line)
         lane.waiting += waiting
         return lane
 
@@ -209,7 +210,7 @@ class _Cycle:
 
     def passed_over(self) -> list[Blocked]:
         """The blocked segments with their reasons, by name."""
-        rows = [Blocked(lane.segment.name, lane.blocked or (), lane.waiting) for lane in self.blocked]
+        rows = [Blocked(lane.name, lane.blocked or (), lane.waiting) for lane in self.blocked]
         rows.sort(key=lambda blocked: blocked.segment)
         return rows
 
@@ -230,10 +231,17 @@ class _Lane(msgspec.Struct, gc=False):
     shape: _Shape
     limited: bool
     """Whether its client may not use all it can get."""
+    line: Line | None = None
+    """Where its jobs stand; None when they only come back from a back-off."""
     waiting: int = 0
     """Jobs of which this cycle has not placed every task."""
     blocked: tuple[Reason, ...] | None = None
     """Why it was passed over."""
+
+    @property
+    def name(self) -> str:
+        """The segment's name in the log."""
+        return self.segment.name if self.line is None else self.line.name
 
 
 _Head: TypeAlias = tuple[OrderKey, int, JobId, _Lane, Iterator[QueuePlace], Job]

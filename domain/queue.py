@@ -20,12 +20,20 @@ Place = tuple[int, JobId]
 class Line:
     """Jobs of one segment in order; adding at the end and taking from the front are cheap."""
 
-    __slots__ = ("_places", "_start", "segment")
+    __slots__ = ("_name", "_places", "_start", "segment")
 
     def __init__(self, segment: Segment | None = None) -> None:
         self.segment = segment
+        self._name = ""
         self._places: list[Place] = []
         self._start = 0
+
+    @property
+    def name(self) -> str:
+        """The name of its segment, made once, because every cycle asks for it."""
+        if not self._name and self.segment is not None:
+            self._name = self.segment.name
+        return self._name
 
     def add(self, place: Place) -> None:
         """Puts a job in at its place."""
