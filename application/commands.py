@@ -158,7 +158,7 @@ def declare(batch: Batch, command: DeclareDependency, meta: Meta) -> None:
         )
     batch.guards |= ENDINGS | {topic_of(DependencyDeclared)}
     if batch.do(command, meta):
-        batch.edges.append(command.dependency_id)
+        batch.declared(command)
         _settle(batch, command, predecessor.ended, meta)
         if predecessor.ended is not JobStatus.COMPLETED:
             why = f"it waits for {command.predecessor_id}"

@@ -15,7 +15,7 @@ from application.ports import Log, StateSnapshot, Unless
 from domain import checkpoint, client, dependency, job, node, workflow
 from domain.checkpoint import Checkpoint, CheckpointCommand
 from domain.client import Client, ClientCommand
-from domain.dependency import Dependency, DependencyCommand
+from domain.dependency import DeclareDependency, Dependency, DependencyCommand
 from domain.farm import Farm
 from domain.job import commands as jobs
 from domain.job.values import Job, JobStatus
@@ -109,8 +109,10 @@ class Batch:
         self.after: list[Any] = []
         """The state after each event, for the farm's fold."""
         self.streams: dict[StreamId, Stream] = {}
-        self.edges: list[DependencyId] = []
+        self.edges: list[DeclareDependency] = []
         """Edges declared in this batch."""
+        self._edges_from: dict[JobId, list[DependencyId]] = {}
+        self._edges_into: dict[JobId, list[DependencyId]] = {}
         self.guards: set[str] = set()
         """Topics that nobody may have written since the farm's position."""
         self.snapshots: list[StateSnapshot] = []
@@ -153,19 +155,20 @@ class Batch:
 
     def edges_from(self, job_id: JobId) -> list[Dependency]:
         """The dependencies on a job, those declared here included."""
-        if not self.edges and job_id not in self.farm.outgoing:
-            return []
-        return self._edges([e.dependency_id for e in self.farm.edges_from(job_id)], "predecessor_id", job_id)
+        return self._edges(self.farm.outgoing.get(job_id), self._edges_from.get(job_id))
 
     def edges_into(self, job_id: JobId) -> list[Dependency]:
         """The dependencies of a job, those declared here included."""
-        if not self.edges and job_id not in self.farm.incoming:
-            return []
-        return self._edges([e.dependency_id for e in self.farm.edges_into(job_id)], "successor_id", job_id)
+        return self._edges(self.farm.incoming.get(job_id), self._edges_into.get(job_id))
 
-    def _edges(self, known: list[str], side: str, job_id: JobId) -> list[Dependency]:
-        edges = [self.load(DEPENDENCY, edge_id).state for edge_id in [*known, *self.edges]]
-        return [edge for edge in edges if getattr(edge, side) == job_id]
+    def _edges(self, live: set[DependencyId] | None, staged: list[DependencyId] | None) -> list[Dependency]:
+        return [self.load(DEPENDENCY, edge_id).state for edge_id in [*sorted(live or ()), *(staged or ())]]
+
+    def declared(self, edge: DeclareDependency) -> None:
+        """Takes note of an edge whose declaration was staged."""
+        self.edges.append(edge)
+        self._edges_from.setdefault(edge.predecessor_id, []).append(edge.dependency_id)
+        self._edges_into.setdefault(edge.successor_id, []).append(edge.dependency_id)
 
     # -- deciding ------------------------------------------------------------------------------------------------
 
@@ -214,7 +217,10 @@ class Batch:
         """Forgets what was staged after a mark."""
         del self.events[mark.events :]
         del self.after[mark.events :]
-        del self.edges[mark.edges :]
+        while len(self.edges) > mark.edges:
+            edge = self.edges.pop()
+            self._edges_from[edge.predecessor_id].pop()
+            self._edges_into[edge.successor_id].pop()
         del self.snapshots[mark.snapshots :]
         while len(self._journal) > mark.streams:
             stream, before = self._journal.pop()

@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from eventsourcing.domain import EventSourcingError
-from eventsourcing.persistence import Mapper, StoredEvent, Transcoder
+from eventsourcing.persistence import ConnectionPoolClosedError, Mapper, StoredEvent, Transcoder
 from eventsourcing.sqlite import (
     SQLITE3_DEFAULT_LOCK_TIMEOUT,
     SQLiteApplicationRecorder,
@@ -58,6 +58,22 @@ class DurablePool(SQLiteConnectionPool):
         connection.execute("PRAGMA synchronous=FULL")
         connection.row_factory = sqlite3.Row
         return SQLiteConnection(connection, self.max_age)
+
+    _closing = False
+
+    def get_connection(self, timeout: float | None = None, *, is_writer: bool | None = None) -> SQLiteConnection:
+        """As the library's, until closing begins."""
+        if self._closing:
+            raise ConnectionPoolClosedError
+        return super().get_connection(timeout, is_writer=is_writer)
+
+    def close(self) -> None:
+        """Lets threads finish what they read: a connection closed under a thread takes the whole process down."""
+        self._closing = True
+        with self._put_condition:
+            self._put_condition.wait_for(lambda: not self._in_use, self.pool_timeout)
+            self._in_use.clear()  # what is in use even now is left to its thread
+            super().close()
 
 
 class DurableDatastore(SQLiteDatastore):

@@ -341,17 +341,25 @@ def test_the_librarys_recorder_and_ours_are_one_table(data: Path) -> None:
     log.close()
 
 
-def test_a_log_may_be_closed_while_nobody_looks(data: Path) -> None:
+@pytest.mark.parametrize("times", range(5))
+def test_a_log_closed_under_its_readers_ends_them_with_an_error_and_nothing_worse(data: Path, times: int) -> None:
     log = open_log(data)
-    done = threading.Event()
+    log.append(history(500))
+    busy = threading.Barrier(5)
 
-    def work() -> None:
-        log.append(history(1))
-        done.set()
+    def read_on() -> None:
+        while True:
+            assert len(log.read(0, 500)) == 500
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    assert done.wait(5)
-    thread.join()
-    log.close()
-    assert (data / LOG_FILE).stat().st_size > 0
+    def work(number: int) -> None:
+        busy.wait(5)
+        if number == 0:
+            log.close()
+        else:
+            with pytest.raises(errors.StoreError):
+                read_on()
+
+    together(work, 5)
+    again = open_log(data)
+    assert again.position() == 500
+    again.close()

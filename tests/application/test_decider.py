@@ -24,7 +24,7 @@ from application.decider import (
 from application.ports import StateSnapshot
 from domain import errors, job
 from domain.checkpoint import TakeCheckpoint
-from domain.dependency import BypassDependency, dependency_id
+from domain.dependency import BypassDependency, DeclareDependency, dependency_id
 from domain.farm import Farm
 from domain.job import commands as c
 from domain.job.values import JobStatus
@@ -212,11 +212,12 @@ def test_rolling_back_restores_exactly_what_was_there_at_the_mark() -> None:
     batch.do(c.UnholdJob(job_id="job-1"), META)
     batch.do(c.HoldJob(job_id="job-2"), META)
     batch.do(CHECKPOINTED, META)
-    batch.edges.append("dep-x")
+    batch.declared(DeclareDependency(predecessor_id="job-a", successor_id="job-b"))
     batch.snapshots.append(StateSnapshot("job-1", 1, "job.snapshot", b""))
     batch.roll_back(mark)
     assert (batch.events, batch.after, batch.streams) == (events, after, streams)
     assert (batch.edges, batch.snapshots) == ([], [])
+    assert (batch.edges_from("job-a"), batch.edges_into("job-b")) == ([], [])
     assert batch.do(c.UnholdJob(job_id="job-1"), META) == 1
     assert batch.events[-1].version == 3
 

@@ -63,7 +63,8 @@ def _many(size: Size, directory: Path, call_all: Callable[[Application, Shares],
     ids = workload.job_ids()
 
     def submitting(callers: int, jobs: int) -> float:
-        shares = [[workload.submission(next(ids)) for _ in range(jobs // callers)] for _ in range(callers)]
+        submissions = [workload.submission(next(ids)) for _ in range(jobs // callers * callers)]
+        shares = [submissions[caller::callers] for caller in range(callers)]  # ids in the order of their making
         run = call_all if callers > 1 else _by_threads
         return run(app, shares) / (jobs // callers * callers)
 
