@@ -295,7 +295,10 @@ def _summary_table(summary: dict[str, Any]) -> Table:
 
 
 def run_demo(data_dir: Path | None, nodes: int, as_json: bool, console: Console) -> int:
-    """The whole tour; 0 only if everything truly completed. A data directory that is not empty is refused."""
+    """The whole tour on a console that understands markup; 0 only if everything truly completed.
+
+    BadInput for a data directory that is not empty.
+    """
     if data_dir is not None and data_dir.exists() and any(data_dir.iterdir()):
         raise errors.BadInput(problem=f"{data_dir} is not empty; the demo wants a directory of its own")
     data_dir = data_dir or Path(tempfile.mkdtemp(prefix="milepost-demo-"))

@@ -52,11 +52,11 @@ class Cell(NamedTuple):
 
 
 @cache
-def console(stderr: bool = False) -> Console:
+def console(stderr: bool = False, markup: bool = False) -> Console:
     """Where things are printed: as wide as the terminal, without bound elsewhere."""
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else UNBOUNDED
-    return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
+    return Console(stderr=stderr, width=width, highlight=False, markup=markup, emoji=False)
 
 
 def put(shown: RenderableType) -> None:

@@ -60,7 +60,7 @@ def demo(desk: Desk, nodes: int) -> int:
         raise ExtraMissing(extra="samples")
     from adapters.demo import run_demo  # noqa: PLC0415 (loads the whole farm)
 
-    return run_demo(desk.named_data_dir, nodes, desk.as_json, console())
+    return run_demo(desk.named_data_dir, nodes, desk.as_json, console(markup=True))
 
 
 @verb("rebuild", "milepost rebuild", "milepost rebuild --check      (beside a running server, too)")
