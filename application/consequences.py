@@ -30,16 +30,17 @@ Commands = Iterator[Command]
 
 def follow(batch: Batch, start: int, meta: Meta) -> None:
     """Decides the consequences of the events staged from `start` on, and theirs, until nothing follows."""
-    at = start
-    while at < len(batch.events):
-        recorded = batch.events[at]
-        react = _REACTIONS.get(type(recorded.event))
+    at, events = start, batch.events
+    while at < len(events):
+        _, stream, version, event, _ = events[at]
+        react = _REACTIONS.get(type(event))
         if react is not None:
-            batch.guards |= _GUARDS[type(recorded.event)]
-            cause = f"{recorded.stream}@{recorded.version}"
-            following = Meta(meta.actor, meta.command_id, cause, meta.cycle)
-            for command in list(react(batch, recorded.event)):
-                batch.do(command, following)
+            batch.guards |= _GUARDS[type(event)]
+            following = list(react(batch, event))
+            if following:
+                caused = Meta(meta.actor, meta.command_id, f"{stream}@{version}", meta.cycle)
+                for command in following:
+                    batch.do(command, caused)
         at += 1
 
 

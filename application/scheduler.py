@@ -11,10 +11,11 @@ from application.app import Application, Reply, Request
 from application.decider import Batch
 from application.ports import Unless
 from domain import errors
+from domain.catalog import TOPICS
 from domain.cycle import CycleDecided, cycle_stream
 from domain.decisions import Blocked, Plan
 from domain.job.commands import PlaceTasks
-from domain.messages import Event, Meta, Recorded
+from domain.messages import Meta, Recorded
 from domain.planner import CONFLICTING, plan
 
 ACTOR = "scheduler"
@@ -24,6 +25,7 @@ QUIET = frozenset(
     {"job.tasks_placed", "job.tasks_started", "job.progress_marked", "job.partial_published", "cycle.decided"}
 )
 """Topics that cannot make anything startable: a commit of these alone wakes no cycle."""
+_QUIET_KINDS = frozenset(TOPICS[topic] for topic in QUIET)
 
 
 class Scheduler:
@@ -37,7 +39,7 @@ class Scheduler:
         app.listen(self._saw)
 
     def _saw(self, recorded: Sequence[Recorded]) -> None:
-        if any(_topic(each.event) not in QUIET for each in recorded):
+        if not _QUIET_KINDS.issuperset({type(each.event) for each in recorded}):
             self._wake.set()
 
     def run(self, stop: threading.Event) -> None:
@@ -116,7 +118,3 @@ class Scheduler:
         if not all(new.same_blocker(old) for new, old in zip(blocked.reasons, known.reasons, strict=True)):
             return True
         return blocked != known and now_ms - self._numbers_at.setdefault(blocked.segment, now_ms) >= NUMBERS_MS
-
-
-def _topic(event: Event) -> str:
-    return str(event.__struct_config__.tag)

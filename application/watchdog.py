@@ -57,7 +57,7 @@ class Watchdog:
 
     def _saw(self, recorded: Sequence[Recorded]) -> None:
         for each in recorded:
-            if isinstance(each.event, node.NodeMaintenanceEnded):
+            if type(each.event) is node.NodeMaintenanceEnded:
                 self._returning.add(each.event.node_id)
 
     def run(self, stop: threading.Event) -> None:

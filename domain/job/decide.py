@@ -198,14 +198,14 @@ def _ready(job: Job, now_ms: int) -> TaskSet:
 
 
 def _check_slots(job: Job, placement: Placement) -> None:
-    requirement = job.spec.requirement
-    nodes = {node_id for node_id, _ in placement.nodes}
-    slots = sum(count for _, count in placement.nodes)
-    problem = ""
-    if slots != requirement.slots or any(count < 1 for _, count in placement.nodes):
+    requirement, counts = job.spec.requirement, [count for _, count in placement.nodes]
+    slots, problem = sum(counts), ""
+    if slots != requirement.slots or min(counts) < 1:
         problem = f"a placement has {slots} slots, not {requirement.slots} as required"
-    elif requirement.distinct_nodes and len(nodes) != slots:
-        problem = f"a placement of {slots} slots uses {len(nodes)} nodes, where no two may share one"
+    elif requirement.distinct_nodes:
+        nodes = len({node_id for node_id, _ in placement.nodes})
+        if nodes != slots:
+            problem = f"a placement of {slots} slots uses {nodes} nodes, where no two may share one"
     if problem:
         raise errors.JobInvalid(job_id=job.spec.job_id, problem=problem)
 

@@ -24,7 +24,7 @@ CALLERS = 64
 @contextmanager
 def alone(size: Size, directory: Path) -> Iterator[Pair]:
     """One caller, one job at a time, against one raw commit per row."""
-    count = size.of(1_000, 300, 20)
+    count = size.of(200, 200, 20)
     log, app = _application(directory)
     connection = raw.create(directory / "raw.db", log)
     ids = workload.job_ids()
@@ -118,7 +118,16 @@ def _application(directory: Path) -> tuple["raw.SQLiteLog", Application]:
 
 
 ROWS = (
-    Row("command", "one command alone, acknowledged", "raw one-event commit", "command", alone, accept=2, goal=1.5),
+    Row(
+        "command",
+        "one command alone, acknowledged",
+        "raw one-event commit",
+        "command",
+        alone,
+        accept=2,
+        goal=1.5,
+        rounds=21,
+    ),
     Row(
         "callers",
         "64 concurrent submitters",
