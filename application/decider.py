@@ -124,9 +124,11 @@ class Batch:
 
     def load(self, aggregate: Aggregate, stream: StreamId) -> Stream:
         """The present state of a stream, what was staged here included."""
-        known = self.streams.get(stream)
-        if known is not None:
-            return known
+        staged = self.streams.get(stream)
+        return self._stored(aggregate, stream) if staged is None else staged
+
+    def _stored(self, aggregate: Aggregate, stream: StreamId) -> Stream:
+        """A stream of which nothing is staged here."""
         state = _LIVE[aggregate.name](self.farm, stream)
         if state is not None:
             return _stream((self.farm.versions[stream], state))
@@ -182,16 +184,17 @@ class Batch:
         elif self._trust_fresh and type(command) in FRESH:
             version, state = EMPTY
         else:
-            version, state = self.load(aggregate, stream)
+            version, state = self._stored(aggregate, stream)
         decided = aggregate.decide(state, command, self.now_ms)
         if not decided:
             return 0
-        position, evolve = self.farm.position + len(self.events), aggregate.evolve
+        events, after, evolve = self.events, self.after, aggregate.evolve
+        position = self.farm.position + len(events)
         for event in decided:
             state = evolve(state, event)
             position, version = position + 1, version + 1
-            self.events.append(_recorded((position, stream, version, event, meta)))
-            self.after.append(state)
+            events.append(_recorded((position, stream, version, event, meta)))
+            after.append(state)
             if version % SNAPSHOT_EVERY == 0:
                 self.snapshots.append(encode_snapshot(aggregate, stream, version, state))
         self._journal.append((stream, staged))

@@ -76,6 +76,7 @@ class NodeIndex:
         "_buckets",
         "_capable",
         "_gauges",
+        "_key_of",
         "_keys",
         "_kinds",
         "attributes",
@@ -102,6 +103,9 @@ class NodeIndex:
         self._buckets: dict[int, int] = {}
         """Bucket key → nodes with exactly these GPUs and cores free."""
         self._keys: list[int] = []
+        """The keys of all buckets, ascending."""
+        self._key_of: list[int] = []
+        """The bucket in which a node is."""
         self._kinds: dict[Resources, int] = {}
         """Capacity → nodes with exactly this one; a farm has few kinds of machines."""
         self._attribute_masks: dict[tuple[AttributeNeed, ...], int] = {}
@@ -116,7 +120,7 @@ class NodeIndex:
         twin.free = self.free.copy()
         twin._gauges = {resource: gauge.fork() for resource, gauge in self._gauges.items()}
         twin._buckets = self._buckets.copy()
-        twin._keys = self._keys.copy()
+        twin._keys, twin._key_of = self._keys.copy(), self._key_of.copy()
         twin._kinds = self._kinds
         twin._attribute_masks, twin._capable = self._attribute_masks, self._capable  # true of both
         return twin
@@ -152,6 +156,7 @@ class NodeIndex:
         self.attributes.append(node.attributes)
         self._attribute_masks.clear()
         self.registered_mask |= 1 << number
+        self._key_of.append(0)
         self._bucket_add(0, 1 << number)
         self._set_free(number, node.capacity)
         return number
@@ -173,8 +178,9 @@ class NodeIndex:
         bit, before, gauges = 1 << number, self.free[number], self._gauges
         self.free[number] = free
         if before.millicores != free.millicores or before.gpus != free.gpus:
-            self._bucket_remove(_key(before), bit)
-            self._bucket_add(_key(free), bit)
+            self._bucket_remove(self._key_of[number], bit)
+            key = self._key_of[number] = _key(free)
+            self._bucket_add(key, bit)
             gauges[MILLICORES].move(before.millicores, free.millicores, bit)
             if before.gpus != free.gpus:
                 gauges[GPUS].move(before.gpus, free.gpus, bit)
