@@ -5,6 +5,7 @@ on one batch of events inside one transaction and writes the changed rows at the
 tables and may be thrown away between batches at any time.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2s
 from typing import Any
@@ -47,18 +48,18 @@ class ProjectionNotFound(ProjectionError, errors.NotFound):
     code = "projection.not-found"
 
 
-class Fold:
+class Fold(ABC):
     """The working memory of a projection. Subclasses keep rows and write them in `flush`."""
 
     connection: Connection
     """Of the running transaction: for rows that are not in memory yet."""
 
-    def load(self) -> None:
+    def load(self) -> None:  # noqa: B027 (most folds need nothing)
         """Reads what must be in memory before the first event; called once, in the first transaction."""
 
+    @abstractmethod
     def flush(self) -> None:
         """Writes what the batch changed."""
-        raise NotImplementedError
 
 
 class Projection:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -129,11 +130,9 @@ class Crashes:
         """Waits until the server of this process id answers; False if it died or took too long."""
         note = self.data / "server.json"
         while time.monotonic() < until and server.poll() is None:
-            try:
+            with suppress(OSError, ValueError, KeyError):  # not there yet, or half written
                 if json.loads(note.read_text())["pid"] == server.pid:
                     return True
-            except (OSError, ValueError, KeyError):
-                pass
             time.sleep(0.01)
         return False
 
