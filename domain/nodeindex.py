@@ -79,6 +79,7 @@ class NodeIndex:
         "_key_of",
         "_keys",
         "_kinds",
+        "_stale",
         "attributes",
         "capacity",
         "free",
@@ -106,6 +107,8 @@ class NodeIndex:
         """The keys of all buckets, ascending."""
         self._key_of: list[int] = []
         """The bucket in which a node is."""
+        self._stale: dict[int, Resources] = {}
+        """Nodes whose masks and bucket still tell of what was free then; see `settle`."""
         self._kinds: dict[Resources, int] = {}
         """Capacity → nodes with exactly this one; a farm has few kinds of machines."""
         self._attribute_masks: dict[tuple[AttributeNeed, ...], int] = {}
@@ -113,7 +116,9 @@ class NodeIndex:
 
     def fork(self) -> "NodeIndex":
         """A copy whose free amounts can change without touching this one. O(nodes + amounts asked for)."""
+        self.settle()
         twin = NodeIndex.__new__(NodeIndex)
+        twin._stale = {}
         twin.ids, twin.numbers, twin.capacity = self.ids, self.numbers, self.capacity
         twin.attributes = self.attributes
         twin.open_mask, twin.registered_mask = self.open_mask, self.registered_mask
@@ -175,8 +180,17 @@ class NodeIndex:
         self._set_free(number, self.free[number].plus(need, times))
 
     def _set_free(self, number: int, free: Resources) -> None:
-        bit, before, gauges = 1 << number, self.free[number], self._gauges
+        self._stale.setdefault(number, self.free[number])
         self.free[number] = free
+
+    def settle(self) -> None:
+        """Brings masks and buckets in line with what is free, before they are read: all changes of a node cost one."""
+        while self._stale:
+            number, before = self._stale.popitem()
+            self._follow(number, before, self.free[number])
+
+    def _follow(self, number: int, before: Resources, free: Resources) -> None:
+        bit, gauges = 1 << number, self._gauges
         if before.millicores != free.millicores or before.gpus != free.gpus:
             self._bucket_remove(self._key_of[number], bit)
             key = self._key_of[number] = _key(free)
@@ -212,6 +226,7 @@ class NodeIndex:
 
     def at_least(self, resource: str, amount: int) -> int:
         """Mask of the nodes with at least this much free."""
+        self.settle()
         gauge = self._gauges.get(resource)
         if gauge is None:
             gauge = self._gauges[resource] = Gauge()
@@ -240,6 +255,8 @@ class NodeIndex:
 
     def fitting(self, requirement: Requirement) -> int:
         """Mask of the open nodes that can hold one slot now."""
+        if self._stale:
+            self.settle()
         mask = self.open_mask
         if requirement.attributes:
             mask &= self.with_attributes(requirement.attributes)
@@ -254,6 +271,8 @@ class NodeIndex:
         """The node of a mask with the fewest free GPUs, then cores, then the lowest number; -1 if the mask is empty."""
         if not mask:
             return -1
+        if self._stale:
+            self.settle()
         keys, buckets = self._keys, self._buckets
         for at in range(bisect_left(keys, need.gpus * _GPU_WEIGHT + need.millicores), len(keys)):
             hit = mask & buckets[keys[at]]
@@ -263,6 +282,7 @@ class NodeIndex:
 
     def by_best_fit(self, mask: int) -> Iterator[int]:
         """The nodes of a mask in best-fit order."""
+        self.settle()
         for key in self._keys:
             hit = mask & self._buckets[key]
             while hit:
@@ -275,6 +295,7 @@ class NodeIndex:
 
     def most_free(self, mask: int, resource: str) -> int:
         """The node of a non-empty mask with the most of one resource free, the lowest number among equals."""
+        self.settle()
         if resource in (MILLICORES, GPUS):
             nodes = self._one_of_each_bucket(mask)
         else:

@@ -51,6 +51,7 @@ def levels_of(*indices: NodeIndex) -> set[Level]:
 
 def masks_of(index: NodeIndex) -> dict[Level, int]:
     """The masks that an index keeps, by resource and amount."""
+    index.settle()
     gauges = index._gauges.items()
     return {(name, amount): gauge.mask(amount) or 0 for name, gauge in gauges for amount in gauge.amounts}
 

@@ -1,8 +1,8 @@
 """How a row is measured: floor and ours in turns A B A B …, and the median of the ratios of neighbours.
 
-Garbage collection: before each measurement everything alive is collected and frozen, so that neither side pays for what
-the other (or an earlier row) left behind; during it the collector runs with Python's own thresholds, as it does in a
-server, and its time counts. The first rounds warm caches up and are thrown away.
+Garbage collection: right before the clock starts everything alive is collected and frozen, so that neither side pays
+for what the other, an earlier row or its own preparations left behind; while the clock runs the collector runs too, as
+in a server, with the thresholds that Python has, and its time counts. The first round only warms the caches up.
 """
 
 import gc
@@ -110,7 +110,7 @@ def run(row: Row, size: Size, directory: Path, rounds: int | None = None, warm_u
     ours: list[float] = []
     with row.measure(size, directory) as pair:
         for at in range(warm_up + (rounds or row.rounds)):
-            floor, our = _undisturbed(pair.floor), _undisturbed(pair.ours)
+            floor, our = pair.floor(), pair.ours()
             if at >= warm_up:
                 floors.append(floor)
                 ours.append(our)
@@ -129,25 +129,23 @@ def run(row: Row, size: Size, directory: Path, rounds: int | None = None, warm_u
     )
 
 
-def _undisturbed(timed: Timed) -> float:
-    """One measurement that pays for its own garbage only."""
-    gc.collect()
-    gc.freeze()
-    try:
-        return timed()
-    finally:
-        gc.unfreeze()
-
-
 def seconds(work: Callable[[], Any]) -> float:
     """How long a call takes."""
-    start = perf_counter()
-    work()
-    return perf_counter() - start
+    return _timed(work, perf_counter)
 
 
 def processor_seconds(work: Callable[[], Any]) -> float:
     """How long a call computes: for work that waits for nothing, so that other processes disturb it less."""
-    start = process_time()
-    work()
-    return process_time() - start
+    return _timed(work, process_time)
+
+
+def _timed(work: Callable[[], Any], clock: Callable[[], float]) -> float:
+    """What a clock says of a call that pays for its own garbage only."""
+    gc.collect()
+    gc.freeze()
+    try:
+        start = clock()
+        work()
+        return clock() - start
+    finally:
+        gc.unfreeze()

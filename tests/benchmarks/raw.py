@@ -3,12 +3,12 @@
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from time import perf_counter
 
 from adapters.store.log import NewRow, RecorderLog
 from adapters.store.mapper import encode
 from adapters.store.sqlite import SQLiteLog, SQLiteLogRecorder
 from domain.messages import Recorded
+from tests.benchmarks.harness import seconds
 
 _INSERT = "INSERT INTO stored_events VALUES (?,?,?,?)"
 _SELECT = "SELECT rowid, originator_id, originator_version, state FROM stored_events ORDER BY rowid"
@@ -43,12 +43,14 @@ def stored_rows(log: RecorderLog, after: int, upto: int) -> list[NewRow]:
 
 def insert(connection: sqlite3.Connection, commits: Iterable[Sequence[NewRow]]) -> float:
     """Seconds for one durable transaction after the other."""
-    start = perf_counter()
-    for rows in commits:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.executemany(_INSERT, rows)
-        connection.execute("COMMIT")
-    return perf_counter() - start
+
+    def work() -> None:
+        for rows in commits:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(_INSERT, rows)
+            connection.execute("COMMIT")
+
+    return seconds(work)
 
 
 def walk(connection: sqlite3.Connection) -> Iterator[tuple[int, str, int, bytes]]:

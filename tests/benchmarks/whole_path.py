@@ -13,7 +13,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import perf_counter
 
 from huey import SqliteHuey
 from huey.signals import SIGNAL_COMPLETE
@@ -29,7 +28,7 @@ from application.scheduler import Scheduler
 from application.watchdog import Watchdog
 from domain.messages import Recorded
 from tests.benchmarks import raw, workload
-from tests.benchmarks.harness import Pair, Row, Size
+from tests.benchmarks.harness import Pair, Row, Size, seconds
 
 NODES = 100
 IN_FLIGHT = 1_000
@@ -64,10 +63,7 @@ class Product:
 
 def run_through(path: Product, jobs: int, in_flight: int) -> float:
     """Seconds per job."""
-    start = perf_counter()
-    for _ in range(jobs // in_flight):
-        path.run(in_flight)
-    return (perf_counter() - start) / jobs
+    return seconds(lambda: [path.run(in_flight) for _ in range(jobs // in_flight)]) / jobs
 
 
 @contextmanager
@@ -124,13 +120,15 @@ class _Huey:
         consumer = self._huey.create_consumer(
             workers=1, periodic=False, initial_delay=0.001, max_delay=0.01, check_worker_health=False
         )
-        start = perf_counter()
-        for _ in range(jobs):
-            self._task("true")
-        consumer.start()
-        for _ in range(jobs):
-            self._done.acquire()
-        took = perf_counter() - start
+
+        def work() -> None:
+            for _ in range(jobs):
+                self._task("true")
+            consumer.start()
+            for _ in range(jobs):
+                self._done.acquire()
+
+        took = seconds(work)
         consumer.stop(graceful=True)
         return took
 
