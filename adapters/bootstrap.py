@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 from adapters.artefacts import verify
@@ -16,17 +17,19 @@ from adapters.executors.local import LocalExecutor, LocalNode, machine_nodes
 from adapters.queries import Queries
 from adapters.store.sqlite import SQLiteLog, open_log, read_log
 from adapters.threads import Loops
+from adapters.troubles import disk_trouble
 from adapters.views import Views
 from application import farms
 from application.app import Application, Request
 from application.dispatcher import Dispatcher
 from application.ports import Executor
 from application.scheduler import Scheduler
+from application.simulation.portfolio import PortfolioReviewer
 from application.watchdog import Timing, Watchdog
 from domain.farm import Farm
 from domain.job.commands import RequeueTasks
-from domain.messages import Meta
-from domain.node import DrainNode, NodeStatus, TakeOffline, UndrainNode
+from domain.messages import Meta, NodeId, node_stream
+from domain.node import DrainNode, Node, NodeDrained, NodeStatus, TakeOffline, UndrainNode
 
 ACTOR = "server"
 LEFT_OUT = "not configured on this server"
@@ -40,7 +43,7 @@ class Ending(StrEnum):
     TERMINATE = "terminate"
     """End what runs, so that it waits again, then shut the nodes down."""
     LEAVE = "leave"
-    """Leave nodes and attempts as they are; the next server takes them over."""
+    """Leave attempts and their nodes as they are for the next server; shut down nodes on which nothing runs."""
 
 
 class Direct:
@@ -111,7 +114,8 @@ class Server:
         self.data_dir = data_dir
         self.app = Application(log, SystemClock(), SystemIds())
         self._configured = frozenset(node.node_id for node in nodes)
-        self.executor: Executor = LocalExecutor(data_dir, [*nodes, *self._left_over()], lease_ms=timing.lease_ms)
+        self._left_over = self._still_used()
+        self.executor: Executor = LocalExecutor(data_dir, nodes, left_over=self._left_over, lease_ms=timing.lease_ms)
         self.scheduler = Scheduler(self.app)
         self.watchdog = Watchdog(self.app, self.executor, timing)
         self.dispatcher = Dispatcher(self.app, self.executor, node_reports=self.watchdog.hear, verify=verify)
@@ -119,16 +123,17 @@ class Server:
         self.queries = Queries(
             log, self.views, farm=lambda: self.app.farm, data_dir=data_dir, lock=self.app.lock, live=True
         )
-        self.loops = Loops()
+        self.loops = Loops(partial(disk_trouble, data_dir=data_dir))
         self._wake_views = threading.Event()
         self.app.listen(lambda recorded: self._wake_views.set())
 
-    def _left_over(self) -> list[LocalNode]:
-        """Nodes of an earlier configuration that the log still takes for online: they finish what they run."""
+    def _still_used(self) -> list[LocalNode]:
+        """Nodes of an earlier configuration that still hold attempts: they finish what they run."""
+        farm = self.app.farm
         return [
             LocalNode(node.node_id, node.capacity, node.attributes)
-            for node in self.app.farm.nodes.values()
-            if node.node_id not in self._configured and node.status is NodeStatus.ONLINE and not node.retired
+            for node in farm.nodes.values()
+            if node.node_id not in self._configured and not node.retired and farm.attempts_on(node.node_id)
         ]
 
     # -- running -------------------------------------------------------------------------------------------------
@@ -141,16 +146,28 @@ class Server:
         self._dispatching = self.loops.start("dispatcher", self.dispatcher.run, self.executor.wake)
         self._watching = self.loops.start("watchdog", self.watchdog.run)
         self._scheduling = self.loops.start("scheduler", self.scheduler.run, self.scheduler.wake)
+        self.loops.start("portfolio", PortfolioReviewer(self.app).run)
         self.loops.start("views", lambda stop: self.views.run(stop, self._wake_views), self._wake_views.set)
         self.loops.start("housekeeping", self._keep_house)
 
     def _settle_configuration(self) -> None:
+        """Nodes that are configured no longer take no work; those that hold nothing are offline at once."""
+        used = {node.node_id for node in self._left_over}
         for node in list(self.app.farm.nodes.values()):
-            configured = node.node_id in self._configured
-            if not configured and node.status is NodeStatus.ONLINE:
-                self.app.handle(DrainNode(node_id=node.node_id, why=LEFT_OUT), ACTOR)
-            elif configured and node.draining and node.why == LEFT_OUT:
-                self.app.handle(UndrainNode(node_id=node.node_id), ACTOR)
+            node_id = node.node_id
+            if node_id in self._configured:
+                if self._was_left_out(node):
+                    self.app.handle(UndrainNode(node_id=node_id), ACTOR)
+            elif node.status is NodeStatus.ONLINE:
+                drain = DrainNode(node_id=node_id, why=LEFT_OUT)
+                self.app.handle(drain if node_id in used else TakeOffline(node_id=node_id, why=LEFT_OUT), ACTOR)
+
+    def _was_left_out(self, node: Node) -> bool:
+        """Whether a node is drained for want of configuration; what came after may have another reason."""
+        if not node.draining:
+            return False
+        events = (recorded.event for recorded in reversed(self.app.log.stream(node_stream(node.node_id))))
+        return next((event.why == LEFT_OUT for event in events if isinstance(event, NodeDrained)), False)
 
     def _keep_house(self, stop: threading.Event) -> None:
         while not stop.wait(2.0):
@@ -187,8 +204,10 @@ class Server:
                 self._await(self.live_attempts, progress)
             elif how is Ending.DRAIN:
                 self._await(self._moving_attempts, progress)
-            if how is not Ending.LEAVE:
-                self._shut_nodes_down()
+            else:
+                self._dispatching.stop()  # what those that stay have to say is for the next server
+            self._watching.stop()
+            self._shut_down(self._unused() if how is Ending.LEAVE else self._all_nodes())
         finally:
             self.close()
 
@@ -211,12 +230,25 @@ class Server:
             seen = left
             time.sleep(0.05)
 
-    def _shut_nodes_down(self) -> None:
-        self._watching.stop()
-        online = {node.node_id for node in self.app.farm.nodes.values() if node.status is NodeStatus.ONLINE}
-        for node_id in sorted(online):
-            self.app.handle(TakeOffline(node_id=node_id, why="the server was stopped"), ACTOR)
-        for node_id in sorted(online | self._configured):  # also those that had not reported yet
+    def _all_nodes(self) -> list[NodeId]:
+        """All that this server works with, also those that have not reported yet."""
+        return sorted(self._configured.union(node.node_id for node in self._left_over))
+
+    def _unused(self) -> list[NodeId]:
+        return [node_id for node_id in self._all_nodes() if not self.app.farm.attempts_on(node_id)]
+
+    def staying(self) -> dict[NodeId, int]:
+        """How many attempts hold each node that a stop with `LEAVE` leaves as it is."""
+        with self.app.lock:
+            counts = {node_id: len(self.app.farm.attempts_on(node_id)) for node_id in self._all_nodes()}
+        return {node_id: count for node_id, count in counts.items() if count}
+
+    def _shut_down(self, nodes: Sequence[NodeId]) -> None:
+        for node_id in nodes:
+            known = self.app.farm.nodes.get(node_id)
+            if known is not None and known.status is NodeStatus.ONLINE:
+                self.app.handle(TakeOffline(node_id=node_id, why="the server was stopped"), ACTOR)
+        for node_id in nodes:
             self.executor.stop_node(node_id)
 
     def close(self) -> None:

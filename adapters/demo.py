@@ -25,6 +25,7 @@ from domain import errors
 from domain.client import Shares
 from domain.job.values import JobStatus, Priority
 from domain.messages import JobId, NodeId
+from projections.story import sentence
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = Path(__file__).with_name("samples") / "render.yaml"
@@ -33,6 +34,7 @@ SIZE = (320, 180)
 DEADLINE_MS = 60_000
 LATE_AFTER_S = 4.0
 CRITICAL = "client call"
+RESTORED = "checkpoint.restored"
 PATIENCE_S = 240.0
 REFRESH_S = 0.25
 
@@ -57,6 +59,8 @@ class Demo:
         self.started = time.monotonic()
         self.critical: JobId | None = None
         self.killed: NodeId | None = None
+        self.resumed = False
+        """Whether it was told that the simulation goes on from its checkpoint."""
         self.went_before = False
         """Whether an interrupted tour goes on."""
         self._drawn = 0.0
@@ -76,6 +80,7 @@ class Demo:
         self.critical = known.get(CRITICAL)
         for recorded in self.farm.app.log.read(0, 1, topics=("node.lost",)):
             self.killed = recorded.event.node_id  # type: ignore[attr-defined]  # of the topic asked for
+        self.resumed = bool(self.farm.app.log.read(0, 1, topics=(RESTORED,)))
         what = (
             "goes on where it was interrupted" if known else f"submitted {FRAMES} frames and a simulation of three jobs"
         )
@@ -123,6 +128,8 @@ class Demo:
             self._submit_critical()
         if self.killed is None:
             self._kill_a_node()
+        elif not self.resumed:
+            self._tell_of_the_checkpoint()
         if time.monotonic() - self._drawn > REFRESH_S:
             self._drawn = time.monotonic()
             self._draw()
@@ -150,6 +157,11 @@ class Demo:
         self.killed = next(iter(job.live.values())).nodes[0][0]
         kill_node(self.data_dir, self.killed)
         self.say(f"{self.killed} is killed with everything on it; its work goes elsewhere")
+
+    def _tell_of_the_checkpoint(self) -> None:
+        for recorded in self.farm.app.log.read(0, 1, topics=(RESTORED,)):
+            self.resumed = True
+            self.say(sentence(recorded))
 
     # -- what is shown -------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 A thin layer of convenience over `application` and the queries; what it does not offer is a command away (`handle`).
 """
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.bootstrap import Ending, Server, open_server
-from adapters.executors.machine import LocalNode
+from adapters.executors.machine import LocalNode, machine_nodes
 from adapters.importers.openjd import load_template
 from adapters.importers.submission import Extras, submission_of
 from application.app import Reply
@@ -19,14 +20,18 @@ from application.commands import DEFAULT_CLIENT, Submit
 from application.watchdog import Timing
 from domain import intervals
 from domain.client import RegisterClient, Shares
+from domain.errors import BadInput
+from domain.intervals import TaskSet
 from domain.job.commands import SubmitJob
 from domain.job.values import JobSpec, Priority, Work
 from domain.messages import ClientId, Command, JobId, Recorded, WorkflowId
+from domain.node import NodeStatus, RegisterNode
 from domain.resources import Requirement, Resources
 from projections.queue import JobView
-from projections.story import sentence
 
 ACTOR = f"user:{os.environ.get('USER', 'unknown')}"
+SYSTEM = "library"
+"""Who registers the nodes of this machine."""
 POLL_S = 0.02
 
 
@@ -52,9 +57,15 @@ class Milepost:
         Leaving the context ends what still runs, so that it waits again, and shuts the nodes down; `ending` says
         otherwise. StoreLocked if another process has the store.
         """
-        server = open_server(Path(data_dir).absolute(), nodes=nodes, timing=timing)
+        known = machine_nodes(nodes) if isinstance(nodes, int) else nodes
+        server = open_server(Path(data_dir).absolute(), nodes=known, timing=timing)
         try:
+            server.app.handle_all(list(_registrations(server, known)), SYSTEM)
             server.start()
+        except BaseException:
+            server.close()
+            raise
+        try:
             yield cls(server)
         except BaseException:
             server.stop(Ending.TERMINATE)
@@ -89,15 +100,21 @@ class Milepost:
         cwd: str | Path | None = None,
         output_dir: str | Path | None = None,
     ) -> JobId:
-        """Submits a command as a job of one or many tasks (`tasks="1-40"`), `{task}` standing for the number."""
+        """Submits a command as a job of one or many tasks (`tasks="1-40"`), `{task}` standing for the number.
+
+        BadInput for no command, tasks that are no set of numbers, an unknown priority, or cores that are no number;
+        RequirementImpossible for what no node of this farm could ever hold.
+        """
+        if not argv:
+            raise BadInput(problem="there is nothing to submit: give the command and its arguments")
         spec = JobSpec(
             job_id=self.app.ids.new("job"),
             name=name or Path(argv[0]).name,
             client_id=client,
             work=Work(tuple(argv), env=dict(env or {}), cwd=str(cwd) if cwd else None),
-            requirement=Requirement(Resources(round(cpus * 1000), memory_mib, gpus)),
-            tasks=intervals.parse(tasks),
-            priority=Priority(priority),
+            requirement=Requirement(Resources(_millicores(cpus), memory_mib, gpus)),
+            tasks=_task_set(tasks),
+            priority=_priority(priority),
             deadline_ms=deadline_ms,
             retries=retries,
             walltime_ms=walltime_ms,
@@ -150,6 +167,41 @@ class Milepost:
         """The events of one stream, oldest first."""
         return self.app.log.stream(stream)
 
-    def story(self, stream: str) -> list[str]:
-        """The same in words."""
-        return [sentence(recorded) for recorded in self.events(stream)]
+    def story(self, entity: str, limit: int = 1_000) -> list[str]:
+        """What happened to a job, node, client or workflow in words, oldest first: the newest `limit` sentences.
+
+        More than its own events: of a job also its checkpoints, its dependencies and what resumed from them.
+        """
+        told: dict[str, Any] = self.server.queries.get(f"/api/story/{entity}", limit=limit)
+        return [str(line["sentence"]) for line in told["rows"]]
+
+
+def _registrations(server: Server, nodes: Sequence[LocalNode]) -> Iterator[RegisterNode]:
+    """The nodes as configured are known before they report, so that nothing is accepted that none of them could hold.
+
+    Left out are those that a person has set aside.
+    """
+    for node in nodes:
+        known = server.app.farm.nodes.get(node.node_id)
+        if known is None or not (known.retired or known.status is NodeStatus.MAINTENANCE):
+            yield RegisterNode(node_id=node.node_id, capacity=node.capacity, attributes=node.attributes)
+
+
+def _millicores(cpus: float) -> int:
+    if not math.isfinite(cpus):
+        raise BadInput(problem=f"{cpus} is not a number of processors such as 2 or 0.5")
+    return round(cpus * 1000)
+
+
+def _task_set(text: str) -> TaskSet:
+    try:
+        return intervals.parse(text)
+    except ValueError as error:
+        raise BadInput(problem=f"tasks={text!r}: {error}") from error
+
+
+def _priority(word: Priority | str) -> Priority:
+    try:
+        return Priority(word)
+    except ValueError as error:
+        raise BadInput(problem=f"{word!r} is not a priority; there are {', '.join(Priority)}") from error

@@ -15,10 +15,12 @@ import msgspec
 from msgspec.structs import replace
 
 from adapters.executors.machine import LocalNode, machine_nodes
+from adapters.plugins import load_plugins
 from application.watchdog import Timing
 from domain.errors import BadInput, PolicyInvalid
 from domain.messages import SAFE_ID
 from domain.policies import (
+    ClientPolicies,
     Policies,
     builtin,  # noqa: F401 (importing them makes them known by name)
 )
@@ -27,6 +29,9 @@ from domain.resources import Resources, named_amounts
 FILE_NAME = "milepost.toml"
 PREFIX = "MILEPOST_"
 MAX_FILE_BYTES = 1 << 20
+
+DEPTH, RESERVATIONS, MAX_RESERVATIONS = "depth", "reservations", 1_000_000
+"""A whole number for backfill stands for this policy with so many reservations."""
 
 S = TypeVar("S")
 Amount = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
@@ -73,18 +78,40 @@ class TimingSettings(Section, frozen=True, kw_only=True):
     respawn_ms: Annotated[int, msgspec.Meta(ge=-1, le=7 * 86_400_000)] = _TIMING.respawn_ms
 
 
+class ClientPolicySettings(Section, frozen=True, kw_only=True):
+    """What differs for the jobs of one client; see `domain.policies.ClientPolicies`."""
+
+    priority: str | None = None
+    estimate: str | None = None
+    placement: str | None = None
+    parameters: dict[str, dict[str, Any]] = {}
+
+
 class PolicySettings(Section, frozen=True, kw_only=True):
     """Which rules plan the farm; None leaves what the farm follows already."""
 
     order: str | None = None
+    priority: str | None = None
+    estimate: str | None = None
+    filters: tuple[str, ...] | None = None
     placement: str | None = None
-    backfill: str | None = None
+    backfill: str | Annotated[int, msgspec.Meta(ge=1, le=MAX_RESERVATIONS)] | None = None
+    """A name, or how many blocked jobs hold a reservation."""
     parameters: dict[str, dict[str, Any]] | None = None
+    clients: dict[str, ClientPolicySettings] | None = None
+    """What differs for some clients, by their ids."""
 
     def over(self, policies: Policies) -> Policies:
         """These policies where they are given, the others as they are; PolicyInvalid if that cannot be."""
-        given = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
-        adopted = replace(policies, **given)
+        asdict = msgspec.structs.asdict
+        said = {name: value for name, value in asdict(self).items() if value is not None}
+        if self.clients is not None:
+            said["clients"] = {name: ClientPolicies(**asdict(own)) for name, own in self.clients.items()}
+        if str(self.backfill).isdecimal():  # from a variable it comes as text
+            said["backfill"] = DEPTH
+            parameters = policies.parameters if self.parameters is None else self.parameters
+            said["parameters"] = {**parameters, "backfill": {RESERVATIONS: int(str(self.backfill))}}
+        adopted = replace(policies, **said)
         adopted.check()
         return adopted
 
@@ -118,7 +145,11 @@ class Settings(Section, frozen=True, kw_only=True):
 
 
 def load(data_dir: Path, environ: Mapping[str, str]) -> Settings:
-    """The settings of a data directory; BadInput names the file or variable, the key, and what is wrong."""
+    """The settings of a data directory; BadInput names the file or variable, the key, and what is wrong.
+
+    Policies of plug-ins are known from then on.
+    """
+    load_plugins()
     path = data_dir / FILE_NAME
     merged = _read(path)
     for place, kind, name in _variables(Settings):
@@ -164,7 +195,8 @@ def _sections(hint: Any, value: Any, place: str) -> list[tuple[type[Section], di
         return []
     if _is_section(hint):
         return [(hint, value, place)]
-    kind = get_args(hint)[1] if get_origin(hint) is dict else None
+    named = next((each for each in (hint, *get_args(hint)) if get_origin(each) is dict), None)
+    kind = None if named is None else get_args(named)[1]
     if not _is_section(kind):
         return []
     return [(kind, each, f"{place}.{name}") for name, each in value.items() if isinstance(each, dict)]
@@ -216,7 +248,7 @@ def _variables(kind: type[Section], place: tuple[str, ...] = ()) -> Iterator[tup
         here = (*place, name)
         if _is_section(hint):
             yield from _variables(hint, here)
-        elif not str(hint).startswith("dict") and "dict[" not in str(hint):
+        elif "dict[" not in str(hint) and "tuple[" not in str(hint):
             yield here, hint, PREFIX + "_".join(here).upper()
 
 
@@ -272,13 +304,22 @@ EXAMPLE = """\
 
 [policies]
 # Which rules plan the farm. Left out, the farm goes on with those that it follows already.
-# In which order waiting jobs are looked at: priority or fifo.
+# In which order waiting jobs are looked at: priority, fifo, edf, multifactor, ...
 #order = "priority"
-# Which of the nodes that fit: best-fit.
+# How urgent a job is by now: given (what a person said), ageing, ...
+#priority = "given"
+# How long a job will run: requested (its walltime), predicted.
+#estimate = "requested"
+# What must agree to a node, all of them.
+#filters = []
+# Which of the nodes that fit: best-fit, ...
 #placement = "best-fit"
-# What may start while a job before it waits: greedy (whatever fits) or none.
+# What may start while a job before it waits: greedy (whatever fits), none, easy, conservative, or a whole number: how
+# many blocked jobs hold a reservation.
 #backfill = "greedy"
 # Parameters of policies that have some, by family.
 #parameters = { order = {} }
+# What differs for some clients: their priority, estimate, placement and the parameters of these.
+#clients = {}
 """
 """What `milepost init` writes."""

@@ -9,7 +9,9 @@ from collections.abc import Callable
 class Loops:
     """Named threads, each running `target(stop)` until `stop` is set."""
 
-    def __init__(self) -> None:
+    def __init__(self, explain: Callable[[BaseException], str | None] = lambda error: None) -> None:
+        """`explain` says in one line what an operator can do about an error; any other is shown with its traceback."""
+        self._explain = explain
         self._loops: list[Loop] = []
         self.failed = threading.Event()
         """Set when a loop ended with an error."""
@@ -31,9 +33,14 @@ class Loops:
             target(stop)
         except BaseException as error:  # noqa: BLE001 (whatever it is, it must not die in silence)
             self.error = error
-            print(f"milepost: {name} stopped: {error}", file=sys.stderr)
-            traceback.print_exc()
+            self._report(name, error)
             self.failed.set()
+
+    def _report(self, name: str, error: BaseException) -> None:
+        explained = self._explain(error)
+        print(f"milepost: {name} stopped: {explained or error}", file=sys.stderr)
+        if explained is None:
+            traceback.print_exception(error)
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """Tells all loops to stop and waits for them."""

@@ -22,7 +22,7 @@ from application.refusals import Refusals
 from domain import checkpoint, dependency, errors, node, workflow
 from domain.farm import Farm
 from domain.job import commands as c
-from domain.messages import Command, Meta, Recorded, StreamId, Value
+from domain.messages import Command, Event, Meta, Recorded, StreamId, Value
 
 ATTEMPTS = 4
 FIRST_WAIT_S = 0.05
@@ -46,8 +46,8 @@ class Request(msgspec.Struct, frozen=True):
     """Whether the command id came from outside and must answer the same when it comes again."""
     unless: Unless | None = None
     """A condition that the requester's decision depends on; only for a request committed alone."""
-    also: Callable[[Batch], None] | None = None
-    """Stages events that no command stands for (a cycle's reasons)."""
+    facts: tuple[tuple[StreamId, Event], ...] = ()
+    """Events that no command stands for (a cycle's reasons), after those of the commands."""
 
 
 Outcome = Reply | errors.TaskSchedulerError
@@ -108,6 +108,15 @@ class Application:
         """Commits these requests in one transaction of their own."""
         with self.lock:
             return self._commit(requests)
+
+    def record(self, events: Sequence[Recorded], after: Sequence[Any]) -> None:
+        """Stores and folds events that were decided elsewhere, with the state after each.
+
+        For whoever is alone with the log: the events are the next ones. VersionConflict if they are not.
+        """
+        with self.lock:
+            self.log.append(events)
+            self._fold(events, after)
 
     def listen(self, listener: Listener) -> None:
         """Calls `listener` with the events of every commit, in order, right after it; it must be quick."""
@@ -191,8 +200,8 @@ class Application:
             if command is not None:
                 refusals.record(batch, command, error, meta)
             return error
-        if request.also is not None:
-            request.also(batch)
+        for stream, event in request.facts:
+            batch.record(stream, event, meta)
         return _Staged(mark.events, len(batch.events))
 
     def _append(self, batch: Batch, requests: Sequence[Request], remembered: Sequence[Remembered]) -> int:
@@ -208,15 +217,15 @@ class Application:
             self.catch_up(stored - 1)
             batch.events = [Recorded(at, *recorded[1:]) for at, recorded in enumerate(batch.events, stored)]
         if batch.events:
-            self._fold(batch)
+            self._fold(batch.events, batch.after)
         return stored
 
-    def _fold(self, batch: Batch) -> None:
+    def _fold(self, events: Sequence[Recorded], after: Sequence[Any]) -> None:
         apply = self.farm.apply
-        for (position, stream, version, event, _), state in zip(batch.events, batch.after, strict=True):
+        for (position, stream, version, event, _), state in zip(events, after, strict=True):
             apply(position, stream, version, event, state)
         for listener in self._listeners:
-            listener(batch.events)
+            listener(events)
 
     def catch_up(self, upto: int | None = None) -> None:
         """Folds what another process has written."""

@@ -11,8 +11,8 @@ from application.consequences import ENDINGS, lose_attempts_on, may_be_queued
 from application.decider import CHECKPOINT, JOB, Batch, encode_snapshot
 from domain import blockers, errors
 from domain.checkpoint import CheckpointType, TakeCheckpoint
-from domain.client import ClientSuspended, RegisterClient
-from domain.cycle import POLICY_STREAM, PoliciesAdopted
+from domain.client import ChangeShares, ClientRegistered, ClientSharesChanged, ClientSuspended, RegisterClient
+from domain.cycle import POLICY_STREAM, Evidence, PoliciesAdopted
 from domain.decisions import Reason
 from domain.dependency import DeclareDependency, DependencyDeclared, FailDependency, SatisfyDependency, find_path
 from domain.job.commands import NoteCheckpoint, QueueJob, SubmitJob, UnqueueJob
@@ -21,7 +21,8 @@ from domain.job.values import JobSpec, JobStatus
 from domain.messages import CheckpointId, ClientId, Command, JobId, Meta, WorkflowId, topic_of
 from domain.node import LoseNode
 from domain.policies import Policies
-from domain.wording import amount
+from domain.resources import Requirement
+from domain.wording import amount, listed, need_text
 from domain.workflow import AddWorkflowJob, SubmitWorkflow
 
 DEFAULT_CLIENT: ClientId = "default"
@@ -54,6 +55,8 @@ class AdoptPolicies(Command, frozen=True, kw_only=True, tag="adopt-policies"):
     """Let cycles follow these policies from now on."""
 
     policies: Policies
+    evidence: tuple[Evidence, ...] = ()
+    """What speaks for them, where it was measured."""
 
 
 def submit(batch: Batch, command: Submit, meta: Meta) -> None:
@@ -118,19 +121,34 @@ def _check_client(batch: Batch, client_id: ClientId, meta: Meta) -> None:
 
 def check_possible(batch: Batch, command: SubmitJob) -> None:
     """RequirementImpossible if nodes are registered and none of them could ever hold a task of this job."""
-    reasons = blockers.impossible(batch.farm.index, command.spec.requirement)
+    spec = command.spec
+    reasons = blockers.impossible(batch.farm.index, spec.requirement)
     if reasons:
-        raise errors.RequirementImpossible(problem="; ".join(_impossible(r) for r in reasons), job=command.spec.name)
+        problem = "; ".join(dict.fromkeys(_impossible(batch, spec.requirement, reason) for reason in reasons))
+        if spec.workflow_id is not None:
+            problem = f"job {spec.name!r}: {problem}"
+        raise errors.RequirementImpossible(problem=problem, job=spec.name)
 
 
-def _impossible(reason: Reason) -> str:
+def _impossible(batch: Batch, requirement: Requirement, reason: Reason) -> str:
     """One blocker as the end of a refusal: what is missing on the best node, or how small the farm is for a gang."""
     if reason.resource:
         needed, available = amount(reason.resource, reason.needed), amount(reason.resource, reason.available)
         if reason.node_id:
             return f"it needs {needed}, the best node has {available}"
         return f"it needs {needed}, the farm has {reason.available} that could hold it"
-    return f"no node has the attribute {reason.entity!r} as demanded"
+    need = next(need for need in requirement.attributes if need.name == reason.entity)
+    return f"it needs a node with {need_text(need)}; {_attribute_of_nodes(batch, need.name)}"
+
+
+def _attribute_of_nodes(batch: Batch, name: str) -> str:
+    """The values that an attribute has on this farm."""
+    nodes = [node for node in batch.farm.nodes.values() if not node.retired]
+    found = sorted({value for node in nodes for value in node.attributes.get(name, ())})
+    if found:
+        return f"nodes have {listed(found)}"
+    known = sorted({name for node in nodes for name in node.attributes})
+    return f"no node has that attribute; they have {listed(known) or 'none'}"
 
 
 def declare(batch: Batch, command: DeclareDependency, meta: Meta) -> None:
@@ -226,7 +244,26 @@ def adopt(batch: Batch, command: AdoptPolicies, meta: Meta) -> None:
     """Policies are adopted when they are known and their parameters fit; the same ones again change nothing."""
     command.policies.check()
     if command.policies != batch.farm.policies:
-        batch.record(POLICY_STREAM, PoliciesAdopted(at_ms=batch.now_ms, policies=command.policies), meta)
+        adopted = PoliciesAdopted(at_ms=batch.now_ms, policies=command.policies, evidence=command.evidence)
+        batch.record(POLICY_STREAM, adopted, meta)
+
+
+_SHARES = frozenset({topic_of(ClientRegistered), topic_of(ClientSharesChanged)})
+
+
+def share(batch: Batch, command: RegisterClient | ChangeShares, meta: Meta) -> None:
+    """A client gets its shares, unless all guarantees together would be more than the farm: GuaranteesExceeded."""
+    if not batch.do(command, meta) or not command.shares.guarantee_percent:
+        return
+    batch.guards |= _SHARES
+    staged = [stream.removeprefix("client:") for stream in batch.streams if stream.startswith("client:")]
+    known = {client_id: batch.client(client_id) for client_id in sorted({*batch.farm.clients, *staged})}
+    held = {client_id: client.shares.guarantee_percent for client_id, client in known.items() if client is not None}
+    total = sum(held.values())
+    if total > 100:
+        percent = held.pop(command.client_id)
+        others = ", ".join(f"{client_id} has {share} %" for client_id, share in held.items() if share)
+        raise errors.GuaranteesExceeded(client_id=command.client_id, percent=percent, total=total, others=others)
 
 
 HANDLERS: dict[type[Command], Callable[[Batch, Any, Meta], None]] = {
@@ -234,6 +271,8 @@ HANDLERS: dict[type[Command], Callable[[Batch, Any, Meta], None]] = {
     SubmitJob: submit_one,
     DeclareDependency: declare,
     QueueJob: queue,
+    RegisterClient: share,
+    ChangeShares: share,
     LoseNode: lose_node,
     RecordCheckpoint: record_checkpoint,
     AdoptPolicies: adopt,

@@ -5,6 +5,7 @@ waits. Each function takes the batch and one staged event and says which command
 """
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any, get_args
 
 from application.decider import JOB, WORKFLOW, Batch
@@ -22,8 +23,8 @@ from domain.dependency import (
 from domain.job import commands as c
 from domain.job import events as e
 from domain.job.values import Job, JobStatus, StopCause
-from domain.messages import Command, Event, JobId, Meta, NodeId, topic_of
-from domain.workflow import EndWorkflow, ReopenWorkflow
+from domain.messages import Command, Event, JobId, Meta, NodeId, WorkflowId, topic_of
+from domain.workflow import EndWorkflow, ReopenWorkflow, Workflow
 
 Commands = Iterator[Command]
 
@@ -106,13 +107,16 @@ def _workflow_goes_on(batch: Batch, going: Job) -> Commands:
 
 
 def _job_ended(batch: Batch, job_id: JobId) -> Commands:
-    """Ends the workflow with its last job, or when what is left of it can never go on."""
+    """Ends the workflow with its last job, or when what is left of it can never go on.
+
+    All jobs are looked at only when it may really be the end: the counts of the workflow say so at nearly every other.
+    """
     ended = batch.load(JOB, job_id).state
     workflow_id = ended.spec.workflow_id
-    if workflow_id is None:
+    if workflow_id is None or _surely_goes_on(batch, ended, workflow_id):
         return
     workflow = batch.load(WORKFLOW, workflow_id).state
-    if workflow is None or workflow.ended is not None:
+    if workflow is None or workflow.ended is not None or _someone_can_go_on(batch, workflow):
         return
     outcomes = batch.ended_jobs(workflow)
     left = [other for other in workflow.jobs if other not in outcomes]
@@ -129,31 +133,64 @@ def _outcome(outcomes: dict[JobId, JobStatus]) -> JobStatus:
     return JobStatus.COMPLETED
 
 
+def _surely_goes_on(batch: Batch, ended: Job, workflow_id: WorkflowId) -> bool:
+    """Whether no look at the other jobs is needed to see that this end is not the workflow's, or that it has ended."""
+    tally = batch.tally(workflow_id)
+    if tally is None:
+        return ended.spec.job_id in batch.farm.jobs  # who knows the job also knows its workflow, while that lives
+    return tally.left > 0 and (tally.going > 0 or tally.bad == 0 or _lets_one_go_on(batch, ended))
+
+
+def _lets_one_go_on(batch: Batch, ended: Job) -> bool:
+    """Whether a job of the same workflow waits for nothing else than this one, which has completed."""
+    if ended.ended is not JobStatus.COMPLETED:
+        return False
+    job_id, workflow_id = ended.spec.job_id, ended.spec.workflow_id
+    for successor_id in (edge.successor_id for edge in batch.edges_from(job_id) if edge.blocks):
+        successor = batch.present_job(successor_id)
+        if successor is not None and successor.ended is None and successor.spec.workflow_id == workflow_id:
+            edges = batch.edges_into(successor_id)
+            if all(edge.predecessor_id == job_id for edge in edges if edge.blocks):
+                return True
+    return False
+
+
+def _someone_can_go_on(batch: Batch, workflow: Workflow) -> bool:
+    """Whether a job is found that runs or waits for no other; looks first where the last one was found."""
+    jobs, scouts = workflow.jobs, batch.farm.scouts
+    first = min(scouts.get(workflow.workflow_id, 0), len(jobs))
+    for at in chain(range(first, len(jobs)), range(first)):
+        state = batch.present_job(jobs[at])
+        if state is not None and state.ended is None and _can_go_on(batch, state):
+            scouts[workflow.workflow_id] = at
+            return True
+    return False
+
+
+def _can_go_on(batch: Batch, job: Job) -> bool:
+    return bool(job.live) or not any(edge.blocks for edge in batch.edges_into(job.spec.job_id))
+
+
 def _all_stuck(batch: Batch, left: list[JobId]) -> bool:
-    """Whether each of these jobs waits, directly or not, for one that did not complete."""
-    if any(_can_go_on(batch, job_id) for job_id in left):
-        return False  # the usual case, without the search below
-    stuck: set[JobId] = set()
-    grew = True
-    while grew:
-        grew = False
-        for job_id in left:
-            if job_id not in stuck and _stuck(batch, job_id, stuck):
-                stuck.add(job_id)
-                grew = True
-    return len(stuck) == len(left)
+    """Whether each of these jobs, none of which runs, waits, directly or not, for one that did not complete.
+
+    O(jobs and edges): who waits for a stuck job is stuck.
+    """
+    stuck = [job_id for job_id in left if _waits_in_vain(batch, job_id)]
+    others = set(left).difference(stuck)
+    while stuck:
+        for edge in batch.edges_from(stuck.pop()):
+            if edge.blocks and edge.successor_id in others:
+                others.remove(edge.successor_id)
+                stuck.append(edge.successor_id)
+    return not others
 
 
-def _can_go_on(batch: Batch, job_id: JobId) -> bool:
-    state = batch.job(job_id)
-    return state is None or bool(state.live) or not any(edge.blocks for edge in batch.edges_into(job_id))
-
-
-def _stuck(batch: Batch, job_id: JobId, stuck: set[JobId]) -> bool:
-    blocking = [edge for edge in batch.edges_into(job_id) if edge.blocks]
+def _waits_in_vain(batch: Batch, job_id: JobId) -> bool:
     return any(
-        edge.state is DependencyState.FAILED or edge.predecessor_id in stuck or _ended_badly(batch, edge.predecessor_id)
-        for edge in blocking
+        edge.state is DependencyState.FAILED or _ended_badly(batch, edge.predecessor_id)
+        for edge in batch.edges_into(job_id)
+        if edge.blocks
     )
 
 

@@ -12,12 +12,14 @@ import msgspec
 
 from application.cached import read, topic_of
 from application.ports import Log, StateSnapshot, Unless
+from application.tallies import StagedTallies
 from domain import checkpoint, client, dependency, job, node, workflow
 from domain.checkpoint import Checkpoint, CheckpointCommand
 from domain.client import Client, ClientCommand
 from domain.dependency import DeclareDependency, Dependency, DependencyCommand
 from domain.farm import Farm
 from domain.job import commands as jobs
+from domain.job import events as jobs_events
 from domain.job.values import Job, JobStatus
 from domain.messages import (
     ClientId,
@@ -29,10 +31,12 @@ from domain.messages import (
     Recorded,
     StreamId,
     Value,
+    WorkflowId,
     client_stream,
     node_stream,
 )
 from domain.node import Node, NodeCommand
+from domain.tally import Tally
 from domain.workflow import Workflow, WorkflowCommand
 
 SNAPSHOT_EVERY = 200
@@ -83,6 +87,18 @@ FRESH = (jobs.SubmitJob, workflow.SubmitWorkflow)
 """Commands whose stream is nearly always new: they are decided without reading, and the append finds out otherwise."""
 
 
+FOLLOWING = frozenset(
+    {
+        jobs_events.TasksRequeued,
+        jobs_events.TasksStopping,
+        jobs_events.JobCompleted,
+        jobs_events.JobFailed,
+        jobs_events.JobCancelled,
+    }
+)
+"""What, when it is not the first of the facts that one command leads to, follows from the one before it."""
+
+
 class Stream(NamedTuple):
     """A loaded stream: version 0 and no state for one that does not exist."""
 
@@ -92,7 +108,7 @@ class Stream(NamedTuple):
 
 EMPTY = Stream(0, None)
 
-_recorded: Callable[[tuple[int, StreamId, int, Event, Meta]], Recorded] = partial(tuple.__new__, Recorded)
+new_recorded: Callable[[tuple[int, StreamId, int, Event, Meta]], Recorded] = partial(tuple.__new__, Recorded)
 _stream: Callable[[tuple[int, Any]], Stream] = partial(tuple.__new__, Stream)
 """Made without the Python function behind a NamedTuple's name, because there is one for every event."""
 
@@ -119,6 +135,7 @@ class Batch:
         self._journal: list[tuple[StreamId, Stream | None]] = []
         """What each staged stream was before, to roll back one request among many."""
         self._trust_fresh = trust_fresh
+        self._tallies = StagedTallies(farm, self.events, self.after)
 
     # -- loading -------------------------------------------------------------------------------------------------
 
@@ -143,12 +160,20 @@ class Batch:
         staged = self.streams.get(client_stream(client_id))
         return self.farm.clients.get(client_id) if staged is None else staged.state
 
+    def present_job(self, job_id: JobId) -> Job | None:
+        """A job that was staged or that lives, without a look at the log for one that has ended."""
+        staged = self.streams.get(job_id)
+        return self.farm.jobs.get(job_id) if staged is None else staged.state
+
+    def tally(self, workflow_id: WorkflowId) -> Tally | None:
+        """How many jobs of a workflow are left, what was staged here included; None if it is not live."""
+        return self._tallies.of(workflow_id)
+
     def ended_jobs(self, workflow: Workflow) -> dict[JobId, JobStatus]:
-        """How those jobs of a live workflow ended that have ended, without a look at the log."""
+        """How those jobs of a live workflow ended that have ended, without a look at the log. O(jobs)."""
         outcomes = dict(self.farm.outcomes.get(workflow.workflow_id, {}))
         for job_id in workflow.jobs:
-            staged = self.streams.get(job_id)
-            state = self.farm.jobs.get(job_id) if staged is None else staged.state
+            state = self.present_job(job_id)
             if state is not None and state.ended is not None:
                 outcomes[job_id] = state.ended
             elif state is not None:
@@ -190,10 +215,12 @@ class Batch:
             return 0
         events, after, evolve = self.events, self.after, aggregate.evolve
         position = self.farm.position + len(events)
+        first = version + 1
         for event in decided:
             state = evolve(state, event)
             position, version = position + 1, version + 1
-            events.append(_recorded((position, stream, version, event, meta)))
+            said = meta_after(events, meta) if version > first and type(event) in FOLLOWING else meta
+            events.append(new_recorded((position, stream, version, event, said)))
             after.append(state)
             if version % SNAPSHOT_EVERY == 0:
                 self.snapshots.append(encode_snapshot(aggregate, stream, version, state))
@@ -218,6 +245,7 @@ class Batch:
 
     def roll_back(self, mark: "Mark") -> None:
         """Forgets what was staged after a mark."""
+        self._tallies.roll_back(mark.events)
         del self.events[mark.events :]
         del self.after[mark.events :]
         while len(self.edges) > mark.edges:
@@ -235,6 +263,14 @@ class Batch:
     def condition(self) -> Unless | None:
         """What must still hold about the log when this is appended."""
         return Unless(self.farm.position, tuple(sorted(self.guards))) if self.guards else None
+
+
+def meta_after(events: list[Recorded], meta: Meta) -> Meta:
+    """The metadata of a fact that follows from the last one; requeues, one per back-off, from what went before them."""
+    at = len(events) - 1
+    while type(events[at][3]) is jobs_events.TasksRequeued:
+        at -= 1
+    return Meta(meta.actor, meta.command_id, f"{events[at][1]}@{events[at][2]}", meta.cycle)
 
 
 class Mark(Value, frozen=True):

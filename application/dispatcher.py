@@ -16,7 +16,7 @@ from application.app import Application, Request, state_of
 from application.decider import CHECKPOINT
 from application.launches import launch_of
 from application.ports import AttemptReport, Executor, Launch, NodeReport
-from application.reports import commands_of
+from application.reports import cause_of, commands_of
 from domain import errors, intervals
 from domain.checkpoint import RestoreCheckpoint, VerifyCheckpoint
 from domain.job import events as e
@@ -187,8 +187,11 @@ class Dispatcher:
 
     def _report(self, reports: list[AttemptReport]) -> None:
         """Each command by itself: one that comes too late must not take the others of its job with it."""
-        meta = Meta(ACTOR)
-        requests = [Request((command,), meta) for commands in commands_of(reports).values() for command in commands]
+        requests = [
+            Request((command,), Meta(ACTOR, cause=cause_of(command)))
+            for commands in commands_of(reports).values()
+            for command in commands
+        ]
         for outcome in self.app.commit_all(requests):
             if isinstance(outcome, errors.TaskSchedulerError) and not isinstance(outcome, errors.NotFound):
                 raise outcome  # a report about something that is gone is late; any other refusal is a fault

@@ -21,7 +21,7 @@ def launch_of(job: Job, number: AttemptNumber) -> Launch:
         resources=spec.requirement.resources if slots == 1 else Resources().plus(spec.requirement.resources, slots),
         grace_ms=spec.grace_ms,
         walltime_ms=spec.walltime_ms,
-        workflow_id=spec.workflow_id,
+        workflow_id=spec.workflow_id or spec.job_id,  # a job alone is all that was submitted, and stands for itself
         output_dir=spec.output_dir,
         restore_from=checkpoint.location if checkpoint is not None else None,
     )

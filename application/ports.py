@@ -126,6 +126,10 @@ class NodeGone(Report, frozen=True, kw_only=True, tag="node-gone"):
 
     node_id: NodeId
     why: str
+    verified: bool = False
+    """The executor has looked at the machine itself, so that nobody has to wait for a lease to be sure."""
+    for_good: bool = False
+    """It will not be started again, whoever asks."""
 
 
 AttemptReport = AttemptStarted | AttemptProgress | AttemptPartial | AttemptCheckpoint | AttemptExited
@@ -175,6 +179,15 @@ class Executor(Protocol):
 
     def stop_node(self, node_id: NodeId) -> None:
         """End a node's supervisor and whatever runs there; a `NodeGone` follows."""
+        ...
+
+    def fence(self, node_id: NodeId) -> bool:
+        """Make sure that nothing of a silent node runs any more, before its attempts are given to others.
+
+        True: nothing does, neither supervisor nor attempts, frozen ones included; a `NodeGone` follows if none came
+        before. False: that is not certain yet, so the node must not be given up; ask again. Blocks for seconds at
+        most. A node that nobody knows runs nothing.
+        """
         ...
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from application.ports import (
 )
 from domain.job import commands as c
 from domain.job.values import AttemptEnd, parse_attempt_id
-from domain.messages import Command, JobId
+from domain.messages import REPORT, Command, JobId
 
 
 def commands_of(reports: Sequence[AttemptReport]) -> dict[JobId, list[Command]]:
@@ -30,6 +30,15 @@ def commands_of(reports: Sequence[AttemptReport]) -> dict[JobId, list[Command]]:
                 continue
         commands.append(command)
     return by_job
+
+
+def cause_of(command: Command) -> str:
+    """The cause of what follows from reports: `attempt:7`, the first attempt that the command is about."""
+    if isinstance(command, c.ReportEnded):
+        return f"{REPORT}{command.ends[0].attempt}"
+    if isinstance(command, c.ReportStarted):
+        return f"{REPORT}{command.attempts[0]}"
+    return f"{REPORT}{command.attempt}"  # type: ignore[attr-defined]  # every other one is about a single attempt
 
 
 def _command(report: AttemptReport, job_id: JobId, task: int, number: int) -> Command:

@@ -1,22 +1,24 @@
 """The watchdog: heartbeats, leases, start times and walltimes become commands when their time has come.
 
 The rules of losing a node: one whose supervisor is certainly dead is lost at once, except that a server which was down
-itself waits one lease after its start before it declares anything lost that it has not heard itself; one that is only
-silent is suspected, and lost when lease and margin have passed, because by then it has stopped its attempts itself.
+itself waits one lease after its start before it declares anything lost that it has not heard itself, unless the
+executor has looked at the machine; one that is only silent is suspected, and lost when lease and margin have passed,
+because by then it has stopped its attempts itself, and when the executor is sure of that as well (`Executor.fence`).
 Silence counts only while somebody listens: a dispatcher that is busy with something else has not heard, that is all.
 """
 
 import threading
 from collections.abc import Iterable, Sequence
 
-from application.app import Application
+from application.app import Application, Request
 from application.ports import Executor, NodeGone, NodeHeartbeat, NodeReport, NodeUp
-from domain import node
-from domain.job import commands as c
-from domain.job.values import Job, StopCause
-from domain.messages import Command, JobId, NodeId, Recorded, Value
+from application.timers import Timers
+from domain import errors, node
+from domain.messages import Command, Meta, NodeId, Recorded, Value
 
 ACTOR = "watchdog"
+AT_ONCE = 500
+"""Most commands in one commit, so that others need not wait long for the lock."""
 MAX_DOUBLINGS = 5
 """Of the time until a node that does not come up is started once more."""
 
@@ -53,12 +55,15 @@ class Watchdog:
         self._returning: set[NodeId] = set()
         """Nodes that are offline although their supervisors may live: their next sign of life brings them back."""
         self._lock = threading.Lock()
-        app.listen(self._saw)
+        with app.lock:
+            self._timers = Timers(app.farm, self.timing.lease_ms + self.timing.margin_ms)
+            app.listen(self._saw)
 
     def _saw(self, recorded: Sequence[Recorded]) -> None:
         for each in recorded:
             if type(each.event) is node.NodeMaintenanceEnded:
                 self._returning.add(each.event.node_id)
+        self._timers.see(recorded)
 
     def run(self, stop: threading.Event) -> None:
         """Looks around twice a second until told to stop."""
@@ -129,14 +134,22 @@ class Watchdog:
         self._lose_gone(now_ms)
         self._silent()
         self._respawn(now_ms)
-        for command in self._due(now_ms):
-            self.app.handle(command, ACTOR)
+        due = self._due(now_ms)
+        for at in range(0, len(due), AT_ONCE):
+            self._carry_out(due[at : at + AT_ONCE])
+
+    def _carry_out(self, commands: Sequence[Command]) -> None:
+        """One commit for many, each by itself: thousands of jobs may wait for the same moment."""
+        requests = [Request((command,), Meta(ACTOR, self.app.ids.new("cmd"))) for command in commands]
+        for outcome in self.app.commit_all(requests):
+            if isinstance(outcome, errors.TaskSchedulerError):
+                raise outcome
 
     def _lose_gone(self, now_ms: int) -> None:
         waited = now_ms - self._started_ms >= self.timing.lease_ms
         with self._lock:
             # A node that reported to this server before died before its eyes.
-            gone = [report for node_id, report in self._gone.items() if waited or node_id in self._heard_ms]
+            gone = [r for node_id, r in self._gone.items() if waited or r.verified or node_id in self._heard_ms]
             for report in gone:
                 del self._gone[report.node_id]
         for report in gone:
@@ -149,7 +162,7 @@ class Watchdog:
         if known is not None:
             self.app.handle(node.LoseNode(node_id=report.node_id, why=report.why), ACTOR)
         self._given_up.add(report.node_id)
-        if self.timing.respawn_ms >= 0:
+        if self.timing.respawn_ms >= 0 and not report.for_good:
             with self._lock:
                 delay_ms = self.timing.respawn_ms << min(self._starts.get(report.node_id, 0), MAX_DOUBLINGS)
                 self._respawn_at[report.node_id] = self.app.clock.now_ms() + delay_ms
@@ -159,7 +172,8 @@ class Watchdog:
             if known.status is not node.NodeStatus.ONLINE:
                 continue
             silent_ms = self._listened_ms - self._heard_ms.get(node_id, self._started_ms)
-            if silent_ms > self.timing.lease_ms + self.timing.margin_ms:
+            is_over = silent_ms > self.timing.lease_ms + self.timing.margin_ms
+            if is_over and self.executor.fence(node_id):  # else something of it may still run
                 why = f"silent for {silent_ms} ms, longer than its lease"
                 self.app.handle(node.LoseNode(node_id=node_id, why=why), ACTOR)
                 self._given_up.add(node_id)
@@ -179,28 +193,5 @@ class Watchdog:
 
     def _due(self, now_ms: int) -> list[Command]:
         """Jobs whose start time has come, and attempts over their walltime that their node did not stop."""
-        commands: list[Command] = []
         with self.app.lock:
-            for job_id, job in self.app.farm.jobs.items():
-                if not job.queued and self._may_start(job_id, job, now_ms):
-                    commands.append(c.QueueJob(job_id=job_id))
-                elif job.live and job.spec.walltime_ms is not None and not job.paused:
-                    over = self._over_walltime(job, job.spec.walltime_ms, now_ms)
-                    if over:
-                        commands.append(c.StopAttempts(job_id=job_id, attempts=over, cause=StopCause.WALLTIME))
-        return commands
-
-    def _may_start(self, job_id: JobId, job: Job, now_ms: int) -> bool:
-        if job.ended is not None or job.spec.not_before_ms is None or job.spec.not_before_ms > now_ms:
-            return False
-        return not any(edge.blocks for edge in self.app.farm.edges_into(job_id))
-
-    def _over_walltime(self, job: Job, walltime_ms: int, now_ms: int) -> tuple[int, ...]:
-        """A net behind the node's own clock, which is exact: all pauses of the job are given on top."""
-        patience_ms = job.spec.grace_ms + self.timing.lease_ms + self.timing.margin_ms
-        limit_ms = walltime_ms + job.paused_ms + patience_ms
-        return tuple(
-            number
-            for number, attempt in job.live.items()
-            if attempt.stopping is None and attempt.started_ms is not None and now_ms - attempt.started_ms > limit_ms
-        )
+            return self._timers.due(now_ms)

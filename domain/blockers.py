@@ -1,20 +1,19 @@
 """Why not: the blockers of a requirement on this farm, and of a job that is not even queued, as data with numbers."""
 
-from domain.decisions import Reason, ReasonCode, Segment
+from domain.decisions import Blocked, Reason, ReasonCode, Segment
 from domain.dependency import DependencyState
 from domain.farm import Farm
 from domain.job.values import Job
 from domain.messages import JobId, NodeId
-from domain.nodeindex import NodeIndex, amounts_of, bits
+from domain.nodeindex import NodeIndex, amounts_of, bits, slots_in
 from domain.resources import Requirement
 
 
 def of_shape(farm: Farm, index: NodeIndex, segment: Segment, fitting: int) -> tuple[Reason, ...]:
     """All that keeps one more task of a segment from being placed on this index. O(resources), not O(nodes)."""
     requirement = segment.requirement
-    never = impossible(index, requirement)  # remembered per shape, so asking every cycle is cheap
-    if never:
-        return never
+    if not is_possible(index, requirement):
+        return impossible(index, requirement)
     if not index.open_mask:
         return (Reason(ReasonCode.NO_NODES, needed=requirement.slots),)
     candidates = index.open_mask & index.capable(requirement)
@@ -24,6 +23,47 @@ def of_shape(farm: Farm, index: NodeIndex, segment: Segment, fitting: int) -> tu
         return (_slots_short(index, requirement, fitting),)
     sticky = _last_nearest_miss(farm, segment)
     return _short(index, requirement, candidates, sticky)
+
+
+def still_short(
+    index: NodeIndex, requirement: Requirement, known: Blocked, waiting: int, young: bool
+) -> Blocked | None:
+    """A recorded row brought up to date, where it says that one resource is short on a node and that is still so.
+
+    The shortcut through `of_shape` for what asks for a single resource: the same answer. None if it does not apply; a
+    row that is `young`, or would not change, is given back as it is.
+    """
+    needs, reasons = amounts_of(requirement.resources), known.reasons
+    if len(reasons) != 1 or requirement.slots > 1 or len(needs) != 1:
+        return None
+    reason = reasons[0]
+    number = index.numbers.get(reason.node_id, -1)
+    if reason.code is not ReasonCode.RESOURCES_SHORT or number < 0 or needs[0] != (reason.resource, reason.needed):
+        return None
+    if not (index.open_mask & index.capable(requirement)) >> number & 1:
+        return None
+    available = index.available(number, reason.resource)
+    if available >= reason.needed:
+        return None
+    if young or (available == reason.available and waiting == known.jobs):
+        return known
+    now = Reason(reason.code, "", reason.resource, reason.needed, available, reason.node_id)
+    return Blocked(known.segment, (now,), waiting)
+
+
+def waits_for_room(index: NodeIndex, requirement: Requirement) -> bool:
+    """Whether a task that fits nowhere now would fit if enough of what runs ended."""
+    if not index.registered_mask or not is_possible(index, requirement):
+        return False
+    return bool(index.open_mask & index.capable(requirement))
+
+
+def is_possible(index: NodeIndex, requirement: Requirement) -> bool:
+    """Whether the registered nodes, if there are any, could ever hold a task; remembered per shape."""
+    known = index.verdicts.get(requirement)
+    if known is None:
+        known = index.verdicts[requirement] = not impossible(index, requirement)
+    return known
 
 
 def impossible(index: NodeIndex, requirement: Requirement) -> tuple[Reason, ...]:
@@ -60,11 +100,7 @@ def _too_large(index: NodeIndex, requirement: Requirement, mask: int) -> tuple[R
 def _gang_too_large(index: NodeIndex, requirement: Requirement, capable: int) -> tuple[Reason, ...]:
     if requirement.slots == 1:
         return ()
-    if requirement.distinct_nodes:
-        slots = capable.bit_count()
-    else:
-        rooms = (index.capacity[number].count_of(requirement.resources) for number in bits(capable))
-        slots = sum(requirement.slots if room is None else room for room in rooms)
+    slots = slots_in(index.rooms_when_empty(capable, requirement))
     if slots >= requirement.slots:
         return ()
     what = "nodes" if requirement.distinct_nodes else "slots"
@@ -74,8 +110,8 @@ def _gang_too_large(index: NodeIndex, requirement: Requirement, capable: int) ->
 def _slots_short(index: NodeIndex, requirement: Requirement, fitting: int) -> Reason:
     if requirement.distinct_nodes:
         return Reason(ReasonCode.SLOTS_SHORT, "", "nodes", requirement.slots, fitting.bit_count())
-    rooms = (index.free[number].count_of(requirement.resources) for number in index.by_best_fit(fitting))
-    return Reason(ReasonCode.SLOTS_SHORT, "", "slots", requirement.slots, sum(room or 0 for room in rooms))
+    slots = slots_in(index.rooms(fitting, requirement))
+    return Reason(ReasonCode.SLOTS_SHORT, "", "slots", requirement.slots, slots)
 
 
 def _short(index: NodeIndex, requirement: Requirement, candidates: int, sticky: NodeId) -> tuple[Reason, ...]:
@@ -105,9 +141,9 @@ def _last_nearest_miss(farm: Farm, segment: Segment) -> NodeId:
     return known.reasons[0].node_id if known and known.reasons else ""
 
 
-def behind(head: JobId) -> Reason:
-    """A job further up must start first."""
-    return Reason(ReasonCode.BEHIND_HEAD, entity=head)
+def behind(head: JobId, start_ms: int | None = None) -> Reason:
+    """A job further up must start first, and will at `start_ms`, where that is known."""
+    return Reason(ReasonCode.BEHIND_HEAD, entity=head, until_ms=start_ms)
 
 
 def of_job(farm: Farm, job: Job, now_ms: int) -> tuple[Reason, ...]:

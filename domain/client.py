@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from domain import errors
-from domain.messages import SAFE_ID, ClientId, Command, Event, Value
+from domain.messages import MAX_NAME_CHARS, SAFE_ID, ClientId, Command, Event, Value
 
 
 class Shares(Value, frozen=True):
@@ -29,6 +29,7 @@ class ClientSharesChanged(Event, frozen=True, kw_only=True, tag="client.shares_c
 
     client_id: ClientId
     shares: Shares
+    why: str = ""
 
 
 class ClientSuspended(Event, frozen=True, kw_only=True, tag="client.suspended"):
@@ -42,6 +43,7 @@ class ClientReinstated(Event, frozen=True, kw_only=True, tag="client.reinstated"
     """A suspended client is welcome again."""
 
     client_id: ClientId
+    why: str = ""
 
 
 ClientEvent = ClientRegistered | ClientSharesChanged | ClientSuspended | ClientReinstated
@@ -60,6 +62,7 @@ class ChangeShares(Command, frozen=True, kw_only=True, tag="change-shares"):
 
     client_id: ClientId
     shares: Shares
+    why: str = ""
 
 
 class SuspendClient(Command, frozen=True, kw_only=True, tag="suspend-client"):
@@ -73,6 +76,7 @@ class ReinstateClient(Command, frozen=True, kw_only=True, tag="reinstate-client"
     """Lift the suspension."""
 
     client_id: ClientId
+    why: str = ""
 
 
 ClientCommand = RegisterClient | ChangeShares | SuspendClient | ReinstateClient
@@ -91,19 +95,22 @@ def decide(client: Client | None, command: ClientCommand, now_ms: int) -> tuple[
     """Percentages lie in 0..100 and a guarantee never exceeds its limit; a client is registered once."""
     if isinstance(command, RegisterClient):
         check_shares(command.client_id, command.shares)
+        _check_name(command)
         return _register(client, command, now_ms)
     if client is None:
         raise errors.ClientNotFound(client_id=command.client_id)
     if isinstance(command, ChangeShares):
         check_shares(command.client_id, command.shares)
         changed = client.shares != command.shares
-        return _if(changed, ClientSharesChanged(at_ms=now_ms, client_id=client.client_id, shares=command.shares))
+        event = ClientSharesChanged(at_ms=now_ms, client_id=client.client_id, shares=command.shares, why=command.why)
+        return _if(changed, event)
     if isinstance(command, SuspendClient):
         return _if(
             not client.suspended,
             ClientSuspended(at_ms=now_ms, client_id=client.client_id, why=command.why),
         )
-    return _if(client.suspended, ClientReinstated(at_ms=now_ms, client_id=client.client_id))
+    reinstated = ClientReinstated(at_ms=now_ms, client_id=client.client_id, why=command.why)
+    return _if(client.suspended, reinstated)
 
 
 def _register(client: Client | None, command: RegisterClient, now_ms: int) -> tuple[ClientEvent, ...]:
@@ -130,6 +137,12 @@ def check_shares(client_id: ClientId, shares: Shares) -> None:
         raise errors.ClientInvalid(client_id=client_id, problem=problem)
     if shares.max_tasks is not None and shares.max_tasks < 1:
         raise errors.ClientInvalid(client_id=client_id, problem="the task limit must be at least 1")
+
+
+def _check_name(command: RegisterClient) -> None:
+    if len(command.name) > MAX_NAME_CHARS:
+        problem = f"its name is longer than {MAX_NAME_CHARS} characters"
+        raise errors.ClientInvalid(client_id=command.client_id, problem=problem)
 
 
 def _if(condition: bool, event: ClientEvent) -> tuple[ClientEvent, ...]:

@@ -4,12 +4,14 @@ Cycle and refusal streams are one per day (UTC), so that no stream grows without
 a full keyframe of the reasons then in force.
 """
 
-from domain.decisions import Blocked
-from domain.messages import Event, StreamId
+from domain.decisions import Blocked, Reserved
+from domain.messages import Event, StreamId, Value
 from domain.policies import Policies
 
 DAY_MS = 86_400_000
 POLICY_STREAM: StreamId = "policies"
+NUMBERS_MS = 60_000
+"""Numbers in reasons that moved are recorded at most this often; a new blocker at once."""
 
 
 class CycleDecided(Event, frozen=True, kw_only=True, tag="cycle.decided"):
@@ -23,6 +25,8 @@ class CycleDecided(Event, frozen=True, kw_only=True, tag="cycle.decided"):
     """Segments that no longer wait for anything recorded."""
     keyframe: bool = False
     """Whether `blocked` is complete, replacing all that was recorded before."""
+    reserved: tuple[Reserved, ...] | None = None
+    """The reservation of the first blocked job that holds one, empty when none does any more; None: as it was."""
 
 
 class CommandRefused(Event, frozen=True, kw_only=True, tag="command.refused"):
@@ -38,10 +42,25 @@ class CommandRefused(Event, frozen=True, kw_only=True, tag="command.refused"):
     """How many alike were not recorded since the last one, to keep a loop from filling the log."""
 
 
+class Evidence(Value, frozen=True):
+    """What one candidate came to when the last hours were run again under it."""
+
+    candidate: str
+    """Which order."""
+    objective: str
+    """What was measured, such as `bounded-slowdown`."""
+    value: float
+    """The measure, less being better."""
+    jobs: int
+    """Over how many jobs; the same ones for every candidate."""
+
+
 class PoliciesAdopted(Event, frozen=True, kw_only=True, tag="policies.adopted"):
     """From now on cycles follow these policies."""
 
     policies: Policies
+    evidence: tuple[Evidence, ...] = ()
+    """Why, where it was a measurement: the adopted candidate first, then the others from the best to the worst."""
 
 
 def cycle_stream(now_ms: int) -> StreamId:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from domain.job.values import Placement, PlacementReason, Priority
+from domain.job.values import NodeSlots, Placement, PlacementReason, Priority
 from domain.messages import ClientId, JobId, NodeId, Value
 from domain.resources import Requirement
 
@@ -40,12 +40,14 @@ class ReasonCode(StrEnum):
     """No node is large enough, even empty."""
     NODES_UNAVAILABLE = "nodes-unavailable"
     """Nodes that could hold it are offline, draining or in maintenance."""
+    FILTERED = "filtered"
+    """A filter keeps it off the nodes where it would fit."""
     RESOURCES_SHORT = "resources-short"
     """All fitting nodes are busy."""
     SLOTS_SHORT = "slots-short"
     """A gang needs more slots at once than are free."""
     BEHIND_HEAD = "behind-head"
-    """A job before it in the queue must start first."""
+    """It fits, but a job before it in the queue would start later for it."""
 
 
 class Reason(Value, frozen=True):
@@ -64,7 +66,9 @@ class Reason(Value, frozen=True):
     until_ms: int | None = None
 
     def same_blocker(self, other: "Reason") -> bool:
-        """Whether only numbers differ."""
+        """Whether only numbers differ. Who is at the head of the queue is told by the cycle, not by each reason."""
+        if self.code is ReasonCode.BEHIND_HEAD:
+            return other.code is ReasonCode.BEHIND_HEAD
         return (self.code, self.entity, self.resource, self.node_id) == (
             other.code,
             other.entity,
@@ -114,6 +118,16 @@ class Blocked(Value, frozen=True):
     """How many jobs wait in it."""
 
 
+class Reserved(Value, frozen=True):
+    """Room that is kept for the next task of a blocked job."""
+
+    job_id: JobId
+    start_ms: int
+    """When it can start, if what runs ends as expected."""
+    nodes: tuple[NodeSlots, ...] = ()
+    """Where, with how many slots on each."""
+
+
 class Plan(Value, frozen=True):
     """The output of one scheduling cycle over the farm at one log position."""
 
@@ -122,3 +136,5 @@ class Plan(Value, frozen=True):
     passed_over: tuple[Blocked, ...]
     wake_at_ms: int | None = None
     """When time alone could change the answer; None means never."""
+    reserved: tuple[Reserved, ...] = ()
+    """The reservations of blocked jobs, in queue order."""

@@ -117,6 +117,12 @@ class JobNotEnded(JobError, NotAllowed):
     code = "job.not-ended"
 
 
+class NothingToRetry(JobError, NotAllowed):
+    """job {job_id!r} is {status}; no task of it failed or was cancelled, so there is nothing to retry"""
+
+    code = "job.nothing-to-retry"
+
+
 class JobInvalid(JobError, Invalid):
     """job {job_id!r} cannot be accepted: {problem}"""
 
@@ -175,6 +181,12 @@ class ClientSuspended(ClientError, NotAllowed):
     """client {client_id!r} is suspended and cannot submit work"""
 
     code = "client.suspended"
+
+
+class GuaranteesExceeded(ClientError, NotAllowed):
+    """client {client_id!r} cannot be guaranteed {percent} %: together {total} % of the farm ({others})"""
+
+    code = "client.guarantees-exceeded"
 
 
 class WorkflowNotFound(WorkflowError, NotFound):
@@ -256,7 +268,7 @@ class AmbiguousId(Invalid):
 
 
 class BadInput(Invalid):
-    """the input cannot be read: {problem}"""
+    """{problem}"""
 
     code = "input.invalid"
 

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import Any, get_args
 
-from domain import checkpoint, client, dependency, node, workflow
+from domain.backoffs import BackOffs
 from domain.client import Client
-from domain.cycle import POLICY_STREAM, CommandRefused, CycleDecided, PoliciesAdopted
-from domain.decisions import Blocked
+from domain.cycle import POLICY_STREAM
+from domain.decisions import Blocked, Reserved
 from domain.dependency import Dependency
+from domain.endings import Endings
+from domain.farm_fold import FOLD
 from domain.farm_snapshot import ClientUse, FarmSnapshot, Versioned
 from domain.job import events as e
 from domain.job.evolve import EVOLVE
@@ -31,9 +33,11 @@ from domain.messages import (
 )
 from domain.node import Node
 from domain.nodeindex import NodeIndex
+from domain.performance import Performance, kind_of, node_class
 from domain.policies import Policies
 from domain.queue import Queue
 from domain.resources import NOTHING, Resources
+from domain.tally import Tallies, Tally
 from domain.workflow import Workflow
 
 
@@ -41,10 +45,8 @@ class Farm:
     """The live state at one log position."""
 
     def __init__(self) -> None:
-        self.position = 0
-        """The notification id of the last event folded in."""
-        self.now_ms = 0
-        """The time of that event."""
+        self.position, self.now_ms = 0, 0
+        """The notification id of the last event folded in, and its time."""
         self.jobs: dict[JobId, Job] = {}
         self.nodes: dict[NodeId, Node] = {}
         self.clients: dict[ClientId, Client] = {}
@@ -52,22 +54,33 @@ class Farm:
         self.dependencies: dict[DependencyId, Dependency] = {}
         self.policies = Policies()
         self.blocked: dict[str, Blocked] = {}
-        """Recorded reasons by segment name."""
+        self.blocked_ms: dict[str, int] = {}
+        """Recorded reasons by segment name, and when they were recorded."""
+        self.reserved: tuple[Reserved, ...] = ()
+        """The recorded reservation of the first blocked job that holds one."""
         self.cycle_day: StreamId = ""
         """The cycle stream that was written last."""
         self.outcomes: dict[WorkflowId, dict[JobId, JobStatus]] = {}
         """How the ended jobs of live workflows ended."""
+        self.tallies = Tallies()
+        """How many jobs of each live workflow are left."""
+        self.scouts: dict[WorkflowId, int] = {}
+        """Where in a live workflow a job was last seen that can go on: a hint where to look first, never a fact."""
         self.versions: dict[StreamId, int] = {}
         self.index = NodeIndex()
         self.queue = Queue()
         self.delayed: dict[JobId, int] = {}
         """Jobs with tasks in back-off, and when the first of them may go on."""
+        self.back_offs = BackOffs()
+        self.endings = Endings()
+        self.performance = Performance()
+        self.classes: dict[NodeId, str] = {}
+        """The class of each node, under which run times are learned."""
         self.use: dict[ClientId, ClientUse] = {}
         """What each client's live attempts hold."""
         self.incoming: dict[JobId, set[DependencyId]] = {}
-        """Edges by successor."""
         self.outgoing: dict[JobId, set[DependencyId]] = {}
-        """Edges by predecessor."""
+        """Edges by successor, and by predecessor."""
         self.placed: dict[NodeId, set[tuple[JobId, AttemptNumber]]] = {}
         """Live attempts by node."""
         self._indexed = True
@@ -81,7 +94,7 @@ class Farm:
         self.versions[stream] = version
         move = _JOB_INDEX.get(kind)
         if move is None:
-            _FOLD[kind](self, stream, event, state)
+            FOLD[kind](self, stream, event, state)
         else:
             before = self.jobs.get(stream)
             move(self, before, EVOLVE[kind](before, event) if state is None else state, event)
@@ -95,14 +108,17 @@ class Farm:
         position, event = farm.position, None
         for position, stream, version, event in rows:  # noqa: B007 (the last one is read below)
             versions[stream] = version
-            step = step_of(type(event))
+            kind = type(event)
+            step = step_of(kind)
+            if kind is e.TasksSucceeded:
+                farm.learn(jobs[stream], event)
             if step is None:
-                _FOLD[type(event)](farm, stream, event, None)
+                FOLD[type(event)](farm, stream, event, None)
                 continue
             jobs[stream] = after = step(jobs.get(stream), event)
             if after.ended is not None and not after.live:
                 farm._forget_job(after)
-            elif type(event) is e.JobRetried:
+            elif kind is e.JobRetried:
                 farm._reopen(after)
         if event is not None:
             farm.position, farm.now_ms = position, event.at_ms
@@ -113,6 +129,8 @@ class Farm:
         self._indexed = True
         self.index, self.queue = NodeIndex(), Queue()
         self.delayed, self.use, self.placed = {}, {}, {}
+        self.back_offs, self.endings = BackOffs(self.jobs.values()), Endings()
+        self.tallies = Tallies((key, self._tally(each)) for key, each in self.workflows.items())
         for each in self.nodes.values():
             self.index.put(each)
         in_use: dict[NodeId, Resources] = {}
@@ -142,8 +160,13 @@ class Farm:
             self.index.fitting(segment.requirement)  # learns the amounts asked for
         if after.delayed:
             self.delayed[after.spec.job_id] = after.delayed[0][0]
+            self.back_offs.settle(after)
         elif self.delayed:
-            self.delayed.pop(after.spec.job_id, None)
+            self._not_delayed(after.spec.job_id)
+
+    def _not_delayed(self, job_id: JobId) -> None:
+        if self.delayed.pop(job_id, None) is not None:
+            self.back_offs.drop(job_id)
 
     def _allocate(self, after: Job, number: AttemptNumber, attempt: Attempt) -> None:
         need = after.spec.requirement.resources
@@ -154,6 +177,7 @@ class Farm:
     def _hold(self, after: Job, number: AttemptNumber, attempt: Attempt) -> None:
         """Counts an attempt among those of its nodes and of its client."""
         spec = after.spec
+        self.endings.add(after, number, attempt, self.index)
         for node_id, _ in attempt.nodes:
             self.placed.setdefault(node_id, set()).add((spec.job_id, number))
         self._client_use(spec.client_id).add(spec.requirement.resources, spec.requirement.slots, 1)
@@ -163,10 +187,27 @@ class Farm:
         count = 0
         for number in numbers:
             count += 1
+            self.endings.drop(job_id, number)
             for node_id, slots in before.live[number].nodes:
                 self.index.release(self.index.numbers[node_id], need, slots)
                 self.placed[node_id].discard((job_id, number))
         self._client_use(before.spec.client_id).add(need, before.spec.requirement.slots, -count)
+
+    def learn(self, before: Job, event: e.TasksSucceeded) -> None:
+        """Takes in how long attempts ran; a gang counts for the class of the node that hosts it.
+
+        Nothing is learned from a job that was paused, because nobody noted which of its attempts stood still how long.
+        """
+        spec = before.spec
+        if before.paused_ms or before.paused:
+            return
+        for end in event.ends:
+            attempt = before.live[end.attempt]
+            started_ms = end.started_ms if end.started_ms is not None else attempt.started_ms
+            if started_ms is not None:
+                ended_ms = event.at_ms if end.ended_ms is None else end.ended_ms
+                node_class = self.classes[attempt.nodes[0][0]]
+                self.performance.record(spec.client_id, kind_of(spec), node_class, ended_ms - started_ms)
 
     def _client_use(self, client_id: ClientId) -> ClientUse:
         use = self.use.get(client_id)
@@ -181,7 +222,7 @@ class Farm:
         self.versions.pop(job_id, None)
         if self._indexed:
             self.queue.drop(ended)
-            self.delayed.pop(job_id, None)
+            self._not_delayed(job_id)
         if ended.spec.workflow_id in self.outcomes and ended.ended is not None:
             self.outcomes[ended.spec.workflow_id][job_id] = ended.ended
         if job_id in self.incoming or job_id in self.outgoing:
@@ -191,6 +232,9 @@ class Farm:
         """A job that was retried has no outcome any more."""
         if retried.spec.workflow_id in self.outcomes:
             self.outcomes[retried.spec.workflow_id].pop(retried.spec.job_id, None)
+
+    def _tally(self, live: Workflow) -> Tally:
+        return Tally.of(live.jobs, self.jobs.get, self.outcomes[live.workflow_id])
 
     def _forget_edges(self, job_id: JobId) -> None:
         """Drops the edges of a job that matter no more."""
@@ -226,6 +270,14 @@ class Farm:
         """The live attempts on a node, by job and number."""
         return sorted(self.placed.get(node_id, ()))
 
+    def delayed_due(self, now_ms: int) -> list[JobId]:
+        """Jobs with a back-off that has ended by now, by id."""
+        return self.back_offs.due(now_ms)
+
+    def next_back_off(self, now_ms: int) -> int | None:
+        """When the next back-off ends that has not ended by now; None if there is none. A job may have several."""
+        return self.back_offs.next(now_ms)
+
     # -- snapshots -----------------------------------------------------------------------------------------------
 
     def snapshot(self) -> FarmSnapshot:
@@ -241,6 +293,9 @@ class Farm:
             policies=self.policies,
             cycle_day=self.cycle_day,
             blocked=tuple(self.blocked[name] for name in sorted(self.blocked)),
+            blocked_ms=dict(sorted(self.blocked_ms.items())),
+            reserved=self.reserved,
+            performance=self.performance.state(),
             outcomes={key: dict(sorted(value.items())) for key, value in sorted(self.outcomes.items())},
             other_versions={s: v for s, v in sorted(self.versions.items()) if s.startswith(_UNNAMED)},
         )
@@ -262,6 +317,8 @@ class Farm:
         farm.position, farm.now_ms = snapshot.position, snapshot.now_ms
         farm.policies, farm.cycle_day = snapshot.policies, snapshot.cycle_day
         farm.blocked = {blocked.segment: blocked for blocked in snapshot.blocked}
+        farm.blocked_ms, farm.reserved = dict(snapshot.blocked_ms), snapshot.reserved
+        farm.performance = Performance(snapshot.performance)
         farm.outcomes = {key: dict(value) for key, value in snapshot.outcomes.items()}
         farm.versions = dict(snapshot.other_versions)
         farm._take(farm.jobs, snapshot.jobs, attrgetter("spec.job_id"))
@@ -269,6 +326,8 @@ class Farm:
         farm._take(farm.clients, snapshot.clients, attrgetter("client_id"), client_stream)
         farm._take(farm.workflows, snapshot.workflows, attrgetter("workflow_id"))
         farm._take(farm.dependencies, snapshot.dependencies, attrgetter("dependency_id"))
+        for each in farm.nodes.values():
+            farm.classes[each.node_id] = node_class(each.attributes, each.capacity)
         for edge in farm.dependencies.values():
             farm._link(edge)
         return farm
@@ -302,11 +361,19 @@ _UNNAMED = ("cycle-", "refusal-", POLICY_STREAM)
 def _resettle(farm: Farm, before: Job | None, after: Job, event: Event) -> None:
     farm.jobs[after.spec.job_id] = after
     farm._settle(after)
+    farm.tallies.move(before, after)
+
+
+def _paused(farm: Farm, before: Job | None, after: Job, event: Event) -> None:
+    _resettle(farm, before, after, event)
+    farm.endings.move(after, farm.index)
 
 
 def _retried(farm: Farm, before: Job | None, after: Job, event: e.JobRetried) -> None:
     farm._reopen(after)
-    _resettle(farm, before, after, event)
+    farm.jobs[after.spec.job_id] = after
+    farm._settle(after)
+    farm.tallies.reopen(after)
 
 
 def _only_state(farm: Farm, before: Job | None, after: Job, event: Event) -> None:
@@ -318,23 +385,30 @@ def _placed(farm: Farm, before: Job, after: Job, event: e.TasksPlaced) -> None:
     for number in range(before.next_attempt, after.next_attempt):
         farm._allocate(after, number, after.live[number])
     farm._settle(after)
+    farm.tallies.move(before, after)
 
 
 def _ended(farm: Farm, before: Job, after: Job, event: e.TasksSucceeded | e.TasksFailed | e.TasksStopped) -> None:
     farm._release(before, [end.attempt for end in event.ends])
-    _keep_or_forget(farm, after)
+    _keep_or_forget(farm, before, after)
+
+
+def _succeeded(farm: Farm, before: Job, after: Job, event: e.TasksSucceeded) -> None:
+    farm.learn(before, event)
+    _ended(farm, before, after, event)
 
 
 def _lost(farm: Farm, before: Job, after: Job, event: e.TasksLost) -> None:
     farm._release(before, event.attempts)
-    _keep_or_forget(farm, after)
+    _keep_or_forget(farm, before, after)
 
 
 def _closed(farm: Farm, before: Job, after: Job, event: Event) -> None:
-    _keep_or_forget(farm, after)
+    _keep_or_forget(farm, before, after)
 
 
-def _keep_or_forget(farm: Farm, after: Job) -> None:
+def _keep_or_forget(farm: Farm, before: Job, after: Job) -> None:
+    farm.tallies.move(before, after)
     if after.ended is not None and not after.live:
         farm._forget_job(after)
     else:
@@ -343,13 +417,15 @@ def _keep_or_forget(farm: Farm, after: Job) -> None:
 
 
 _JOB_INDEX: dict[type[Event], Callable[..., None]] = dict.fromkeys(get_args(e.JobEvent), _resettle) | {
+    e.JobPaused: _paused,
+    e.JobResumed: _paused,
     e.TasksPlaced: _placed,
     e.TasksStarted: _only_state,
     e.ProgressMarked: _only_state,
     e.PartialPublished: _only_state,
     e.TaskCheckpointed: _only_state,
     e.TasksStopping: _only_state,
-    e.TasksSucceeded: _ended,
+    e.TasksSucceeded: _succeeded,
     e.TasksFailed: _ended,
     e.TasksStopped: _ended,
     e.TasksLost: _lost,
@@ -358,92 +434,3 @@ _JOB_INDEX: dict[type[Event], Callable[..., None]] = dict.fromkeys(get_args(e.Jo
     e.JobCancelled: _closed,
     e.JobRetried: _retried,
 }
-
-
-# -- how the other events are folded -----------------------------------------------------------------------------
-
-
-def _node(farm: Farm, stream: StreamId, event: Any, state: Node | None) -> None:
-    after = node.evolve(farm.nodes.get(event.node_id), event) if state is None else state
-    farm.nodes[event.node_id] = after
-    if farm._indexed:
-        farm.index.put(after)
-
-
-def _client(farm: Farm, stream: StreamId, event: Any, state: Client | None) -> None:
-    known = farm.clients.get(event.client_id)
-    farm.clients[event.client_id] = client.evolve(known, event) if state is None else state
-
-
-def _workflow(farm: Farm, stream: StreamId, event: Any, state: Workflow | None) -> None:
-    after = state
-    if after is None and not isinstance(event, workflow.WorkflowArchived):
-        after = workflow.evolve(farm.workflows.get(stream), event)
-    if after is None or after.ended is not None:
-        farm.workflows.pop(stream, None)
-        farm.outcomes.pop(stream, None)
-        farm.versions.pop(stream, None)
-        return
-    farm.workflows[stream] = after
-    if isinstance(event, workflow.WorkflowReopened):
-        farm.outcomes[stream] = dict(event.outcomes)
-    else:
-        farm.outcomes.setdefault(stream, {})
-
-
-def _dependency(farm: Farm, stream: StreamId, event: Any, state: Dependency | None) -> None:
-    known = farm.dependencies.get(stream)
-    if known is None and not isinstance(event, dependency.DependencyDeclared):
-        farm.versions.pop(stream, None)  # neither end lives any more
-        return
-    after = dependency.evolve(known, event) if state is None else state
-    farm.dependencies[stream] = after
-    if known is None:
-        farm._link(after)
-    farm._forget_edge(after)
-
-
-def _nothing(farm: Farm, stream: StreamId, event: Event, state: Any) -> None:
-    """Checkpoints live in their own streams; the job remembers its newest ones."""
-    farm.versions.pop(stream, None)
-
-
-def _cycle(farm: Farm, stream: StreamId, event: CycleDecided, state: Any) -> None:
-    if stream != farm.cycle_day:
-        farm.versions.pop(farm.cycle_day, None)
-        farm.cycle_day = stream
-    if event.keyframe:
-        farm.blocked = {}
-    for name in event.cleared:
-        farm.blocked.pop(name, None)
-    for blocked in event.blocked:
-        farm.blocked[blocked.segment] = blocked
-
-
-def _policies(farm: Farm, stream: StreamId, event: PoliciesAdopted, state: Any) -> None:
-    farm.policies = event.policies
-
-
-def _refused(farm: Farm, stream: StreamId, event: CommandRefused, state: Any) -> None:
-    for other in [s for s in farm.versions if s.startswith("refusal-") and s != stream]:
-        del farm.versions[other]
-
-
-def _families() -> dict[type[Event], Callable[[Farm, StreamId, Any, Any], None]]:
-    table: dict[type[Event], Callable[[Farm, StreamId, Any, Any], None]] = {
-        CycleDecided: _cycle,
-        PoliciesAdopted: _policies,
-        CommandRefused: _refused,
-    }
-    for family, handler in (
-        (node.NodeEvent, _node),
-        (client.ClientEvent, _client),
-        (workflow.WorkflowEvent, _workflow),
-        (dependency.DependencyEvent, _dependency),
-        (checkpoint.CheckpointEvent, _nothing),
-    ):
-        table |= dict.fromkeys(get_args(family), handler)
-    return table
-
-
-_FOLD = _families()

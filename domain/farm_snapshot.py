@@ -5,11 +5,12 @@ from typing import Generic, TypeVar
 import msgspec
 
 from domain.client import Client
-from domain.decisions import Blocked
+from domain.decisions import Blocked, Reserved
 from domain.dependency import Dependency
 from domain.job.values import Job, JobStatus
 from domain.messages import JobId, StreamId, Value, WorkflowId
 from domain.node import Node
+from domain.performance import PerformanceState
 from domain.policies import Policies
 from domain.resources import Resources
 from domain.workflow import Workflow
@@ -37,6 +38,9 @@ class FarmSnapshot(Value, frozen=True):
     policies: Policies = Policies()
     cycle_day: StreamId = ""
     blocked: tuple[Blocked, ...] = ()
+    blocked_ms: dict[str, int] = {}
+    reserved: tuple[Reserved, ...] = ()
+    performance: PerformanceState = PerformanceState()
     outcomes: dict[WorkflowId, dict[JobId, JobStatus]] = {}
     other_versions: dict[StreamId, int] = {}
 

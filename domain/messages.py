@@ -21,6 +21,8 @@ StreamId: TypeAlias = str
 
 SAFE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,119}")
 """Ids name streams, directories and URLs alike, so they are plain words."""
+MAX_NAME_CHARS = 200
+"""The longest name of a job, workflow or client: what people call it in a table, not a description."""
 
 
 class Value(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -38,6 +40,10 @@ class Command(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_fie
     """A wish: somebody wants this; a handler decides whether it becomes facts."""
 
 
+REPORT = "attempt:"
+"""Begins the cause of what an executor reported."""
+
+
 class Meta(Value, frozen=True):
     """The envelope around a stored event: who, on whose command, following from what."""
 
@@ -46,7 +52,8 @@ class Meta(Value, frozen=True):
     command_id: str = ""
     """The command it came from; sending the same command id again changes nothing."""
     cause: str = ""
-    """The event (`stream@version`) or command it follows from, where that is not the command itself."""
+    """What it follows from, where that is not the command itself: an event (`stream@version`), or what an executor
+    reported (`attempt:7`, the first of the job's attempts that it was about)."""
     cycle: int = 0
     """The scheduling cycle that decided it: the log position that its plan was made for; 0 outside a cycle."""
 

@@ -69,6 +69,7 @@ class NodeUndrained(Event, frozen=True, kw_only=True, tag="node.undrained"):
     """The node takes work again."""
 
     node_id: NodeId
+    why: str = ""
 
 
 class NodeMaintenanceStarted(Event, frozen=True, kw_only=True, tag="node.maintenance_started"):
@@ -166,6 +167,7 @@ class UndrainNode(Command, frozen=True, kw_only=True, tag="undrain-node"):
     """Take work again."""
 
     node_id: NodeId
+    why: str = ""
 
 
 class StartMaintenance(Command, frozen=True, kw_only=True, tag="start-maintenance"):
@@ -304,7 +306,8 @@ def drain(node: Node, command: DrainNode, now_ms: int) -> Events:
 
 def undrain(node: Node, command: UndrainNode, now_ms: int) -> Events:
     """A drained node takes work again."""
-    return (NodeUndrained(at_ms=now_ms, node_id=node.node_id),) if node.draining else ()
+    undrained = NodeUndrained(at_ms=now_ms, node_id=node.node_id, why=command.why)
+    return (undrained,) if node.draining else ()
 
 
 def start_maintenance(node: Node, command: StartMaintenance, now_ms: int) -> Events:

@@ -7,13 +7,16 @@ steps as there are shapes and starts, whatever the number of nodes.
 """
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from functools import lru_cache
 from operator import attrgetter
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from domain.messages import NodeId
 from domain.node import Attributes, Node
 from domain.resources import RESOURCE_NAMES, AttributeNeed, Requirement, Resources, has_attributes
+
+Answer = TypeVar("Answer", bound=Hashable)
 
 MILLICORES, MEMORY, GPUS = "millicores", "memory_mib", "gpus"
 _USUAL = (MILLICORES, MEMORY, GPUS)
@@ -64,6 +67,15 @@ class Gauge:
         self.places = {known: at for at, known in enumerate(self.amounts)}
 
 
+class Groups(NamedTuple, Generic[Answer]):
+    """Nodes sorted by what some function says of them."""
+
+    masks: dict[Answer, int]
+    """Answer → nodes with this one."""
+    answers: list[Answer]
+    """By node number."""
+
+
 _MOST_AMOUNTS = 1_000
 """A farm meets new amounts for years; those still in use are learned again when they are asked for."""
 
@@ -76,6 +88,7 @@ class NodeIndex:
         "_buckets",
         "_capable",
         "_gauges",
+        "_groups",
         "_key_of",
         "_keys",
         "_kinds",
@@ -87,6 +100,7 @@ class NodeIndex:
         "numbers",
         "open_mask",
         "registered_mask",
+        "verdicts",
     )
 
     def __init__(self) -> None:
@@ -113,6 +127,9 @@ class NodeIndex:
         """Capacity → nodes with exactly this one; a farm has few kinds of machines."""
         self._attribute_masks: dict[tuple[AttributeNeed, ...], int] = {}
         self._capable: dict[Requirement, int] = {}
+        self.verdicts: dict[Requirement, bool] = {}
+        """What others found out about requirements from capacities and attributes alone; true as long as these stay."""
+        self._groups: dict[Callable[[Attributes, Resources], Any], Groups[Any]] = {}
 
     def fork(self) -> "NodeIndex":
         """A copy whose free amounts can change without touching this one. O(nodes + amounts asked for)."""
@@ -128,6 +145,8 @@ class NodeIndex:
         twin._keys, twin._key_of = self._keys.copy(), self._key_of.copy()
         twin._kinds = self._kinds
         twin._attribute_masks, twin._capable = self._attribute_masks, self._capable  # true of both
+        twin.verdicts = self.verdicts
+        twin._groups = self._groups
         return twin
 
     def put(self, node: Node) -> None:
@@ -144,11 +163,14 @@ class NodeIndex:
             self.attributes[number] = node.attributes
             self._attribute_masks.clear()
             self._capable.clear()
+            self.verdicts.clear()
+            self._groups.clear()
         bit = 1 << number
         if node.retired and self.registered_mask & bit:
             self.registered_mask ^= bit
             self._attribute_masks.clear()
             self._capable.clear()
+            self.verdicts.clear()
         self.open_mask = self.open_mask | bit if node.takes_work else self.open_mask & ~bit
 
     def _add(self, node: Node) -> int:
@@ -170,6 +192,8 @@ class NodeIndex:
         self.capacity[number] = capacity
         self._kinds[capacity] = self._kinds.get(capacity, 0) | 1 << number
         self._capable.clear()
+        self.verdicts.clear()
+        self._groups.clear()
 
     def allocate(self, number: int, need: Resources, times: int = 1) -> None:
         """Takes `times` the need from a node."""
@@ -293,6 +317,100 @@ class NodeIndex:
             if not mask:
                 return
 
+    def worst_fit(self, mask: int, need: Resources) -> int:
+        """The node of a mask with the most free GPUs, then cores, then the lowest number; -1 if the mask is empty.
+
+        A need without GPUs asks for cores only, and first of the nodes that have no GPU to spare.
+        """
+        self.settle()
+        keys, buckets = self._keys, self._buckets
+        with_gpus = bisect_left(keys, _GPU_WEIGHT)
+        for at in range(len(keys) - 1 if need.gpus else with_gpus - 1, -1, -1):
+            hit = mask & buckets[keys[at]]
+            if hit:
+                return (hit & -hit).bit_length() - 1
+        return self._most_cores(mask, with_gpus) if mask else -1
+
+    def _most_cores(self, mask: int, first: int) -> int:
+        """The node of a mask with the most cores free, then the lowest number, from one bucket on; -1 if none."""
+        most, best = -1, 0
+        for key in self._keys[first:]:
+            hit, millicores = mask & self._buckets[key], key % _GPU_WEIGHT
+            if hit and millicores >= most:
+                best = hit | best if millicores == most else hit
+                most = millicores
+        return (best & -best).bit_length() - 1
+
+    def unused(self) -> int:
+        """Mask of the nodes with all their cores and GPUs free. O(kinds of machines)."""
+        self.settle()
+        mask = 0
+        for capacity, nodes in self._kinds.items():
+            mask |= nodes & self._buckets.get(_key(capacity), 0)
+        return mask
+
+    def grouped(self, by: Callable[[Attributes, Resources], Answer]) -> Groups[Answer]:
+        """All nodes sorted by what a function of their attributes and capacity says; remembered per function.
+
+        Equal functions share one table: each should live as long as the farm, or compare by its fields.
+        """
+        groups = self._groups.get(by)
+        if groups is None:
+            answers = list(map(by, self.attributes, self.capacity))
+            masks: dict[Answer, int] = {}
+            for number, answer in enumerate(answers):
+                masks[answer] = masks.get(answer, 0) | 1 << number
+            groups = self._groups[by] = Groups(masks, answers)
+        return groups
+
+    def one_of_each(self, mask: int, groups: Groups[Any]) -> Iterator[int]:
+        """The lowest node of a mask of those in one group that have the same cores and GPUs free."""
+        self.settle()
+        for nodes in self._buckets.values():
+            hit = mask & nodes
+            while hit:
+                number = (hit & -hit).bit_length() - 1
+                yield number
+                hit &= ~groups.masks[groups.answers[number]]
+
+    def rooms(self, mask: int, requirement: Requirement) -> dict[int, int]:
+        """Number of slots → those nodes of a mask that can hold so many now, no more than a task has; none left out.
+
+        O(buckets) for what asks for cores and GPUs only, else O(nodes of the mask).
+        """
+        self.settle()
+        need, most = requirement.resources, 1 if requirement.distinct_nodes else requirement.slots
+        rooms: dict[int, int] = {}
+        if need.memory_mib or need.storage_mib or need.network_mbps or need.named:
+            known: dict[Resources, int] = {}
+            for number in bits(mask):
+                free = self.free[number]
+                room = known.get(free)
+                if room is None:
+                    room = known[free] = _bounded(free.count_of(need), most)
+                rooms[room] = rooms.get(room, 0) | 1 << number
+            return rooms
+        cores_and_gpus = Resources(need.millicores, gpus=need.gpus)
+        for key in self._keys:
+            hit = mask & self._buckets[key]
+            if hit:
+                gpus, millicores = divmod(key, _GPU_WEIGHT)
+                room = _bounded(Resources(millicores, gpus=gpus).count_of(cores_and_gpus), most)
+                rooms[room] = rooms.get(room, 0) | hit
+                mask ^= hit
+                if not mask:
+                    break
+        return rooms
+
+    def rooms_when_empty(self, mask: int, requirement: Requirement) -> dict[int, int]:
+        """As `rooms`, if nothing ran. O(kinds of nodes)."""
+        most, rooms = 1 if requirement.distinct_nodes else requirement.slots, dict[int, int]()
+        for capacity, nodes in self._kinds.items():
+            if nodes & mask:
+                room = _bounded(capacity.count_of(requirement.resources), most)
+                rooms[room] = rooms.get(room, 0) | nodes & mask
+        return rooms
+
     def most_free(self, mask: int, resource: str) -> int:
         """The node of a non-empty mask with the most of one resource free, the lowest number among equals."""
         self.settle()
@@ -333,6 +451,15 @@ class NodeIndex:
     def available(self, number: int, resource: str) -> int:
         """How much of a resource a node has free: none, if it shrank below what it holds."""
         return max(0, _amount(self.free[number], resource))
+
+
+def slots_in(rooms: dict[int, int]) -> int:
+    """How many slots there are on nodes that `NodeIndex.rooms` has counted."""
+    return sum([room * nodes.bit_count() for room, nodes in rooms.items()])
+
+
+def _bounded(room: int | None, most: int) -> int:
+    return most if room is None else min(room, most)
 
 
 def _key(free: Resources) -> int:

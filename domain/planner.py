@@ -1,26 +1,28 @@
 """plan(): the scheduling cycle, a pure function from the farm to decisions and reasons.
 
 It reads the farm, places tentatively on a fork of the node index, and never touches its arguments. The queue is a merge
-of segments; one that is blocked is dropped whole, so that the cost grows with shapes and starts, not with what waits.
+of segments; one whose shape fits nowhere is not looked into, so that the cost grows with shapes and starts, not with
+what waits. Blocked jobs hold reservations as deep as the backfill policy says, and nothing that starts delays these.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from heapq import heapify, heappop, heapreplace
-from typing import Any, TypeAlias
-
-import msgspec
+from typing import Any
 
 import domain.policies.builtin  # noqa: F401  (registers the built-in policies)
-from domain import blockers, intervals
-from domain.decisions import Blocked, Place, Plan, Reason, Segment
+from domain import blockers
+from domain.decisions import Blocked, Plan, Reserved, Segment
+from domain.endings import expected
 from domain.farm import Farm
-from domain.job.values import Job, NodeSlots, Placement, PlacementReason
-from domain.limits import Limits
+from domain.job.values import Job
+from domain.lanes import Head, Lane, QueueKey, Shape, Stop
 from domain.messages import JobId
-from domain.policies import OrderKey, Policies
+from domain.openings import FOREVER, Openings, Outlook, Shadow
+from domain.passed_over import rows_of
+from domain.placing import Attempts, Placing
+from domain.policies import Policies, made
 from domain.queue import Line
 from domain.queue import Place as QueuePlace
-from domain.resources import Requirement
 
 CONFLICTING = (
     "node.drained",
@@ -41,224 +43,301 @@ CONFLICTING = (
 """Topics that could make a decision of a plan wrong; everything about the jobs placed is guarded by their versions."""
 
 
-def plan(farm: Farm, policies: Policies, now_ms: int) -> Plan:
-    """One scheduling cycle over the farm as it is, with the time given; same input, same plan."""
-    cycle = _Cycle(farm, policies, now_ms)
+def plan(farm: Farm, policies: Policies, now_ms: int, *, over: Attempts = ()) -> Plan:
+    """One scheduling cycle over the farm as it is, with the time given; same input, same plan.
+
+    Attempts that are `over` count as ended although nobody has said so yet: for agreement with simulators that look
+    at the ends they expect, and not only at those that came.
+    """
+    if nothing_waits(farm, now_ms):
+        return Plan(farm.position, (), (), farm.next_back_off(now_ms))
+    cycle = Cycle(farm, policies, now_ms, over)
     cycle.place_in_order()
-    return Plan(
-        position=farm.position,
-        decisions=tuple(cycle.decisions),
-        passed_over=tuple(cycle.passed_over()),
-        wake_at_ms=_next_back_off(farm, now_ms),
-    )
+    return cycle.plan(cycle.passed_over())
 
 
-class _Cycle:
-    """The scratch of one cycle: tentative free resources, limits, and what is blocked by now."""
+def nothing_waits(farm: Farm, now_ms: int) -> bool:
+    """Whether no task could be placed, were there any amount of room."""
+    return not farm.queue.lines and not farm.delayed_due(now_ms)
 
-    def __init__(self, farm: Farm, policies: Policies, now_ms: int) -> None:
-        self.farm, self.now_ms = farm, now_ms
-        self.order = policies.policy("order")
-        self.order_name = policies.order
-        self.placement = policies.policy("placement")
-        self.placement_name = policies.placement
-        self.backfill = policies.policy("backfill")
-        self.index = farm.index.fork()
-        self.limits = Limits(farm)
-        self.decisions: list[Place] = []
-        self.shapes: dict[Requirement, _Shape] = {}
-        self.lanes: dict[Segment, _Lane] = {}
-        self.blocked: list[_Lane] = []
+
+def fits_now(farm: Farm, policies: Policies, job: Job, now_ms: int, *, over: Attempts = ()) -> bool:
+    """Whether one task of a job has room at this moment, nothing being reserved."""
+    return Cycle(farm, policies, now_ms, over).has_room(job)
+
+
+class Cycle(Placing):
+    """One cycle: the queue in order, reservations for blocked heads, and what was passed over."""
+
+    def __init__(self, farm: Farm, policies: Policies, now_ms: int, over: Attempts = ()) -> None:
+        super().__init__(farm, made(policies), now_ms, over)
+        self.order = self.made.order
+        self.same_keys = getattr(self.order, "same_in_segment", False) and self.made.static_levels
+        """Whether all jobs of a lane have the same order key."""
+        self.shapes: dict[Any, Shape] = {}
+        """By requirement; by segment where filters may tell segments apart."""
+        self.lanes: dict[Segment, Lane] = {}
+        self.blocked: list[Lane] = []
+
+    def plan(self, passed_over: tuple[Blocked, ...]) -> Plan:
+        """What was decided, as a value."""
+        return Plan(
+            position=self.farm.position,
+            decisions=tuple(self.decisions),
+            passed_over=passed_over,
+            wake_at_ms=self.farm.next_back_off(self.now_ms),
+            reserved=tuple(self.reserved),
+        )
+
+    def passed_over(self) -> tuple[Blocked, ...]:
+        """The blocked segments with their reasons, by name."""
+        return rows_of(self.farm, self.index, self.made, self.context, self.blocked)
+
+    def has_room(self, job: Job) -> bool:
+        """Whether one more task of a job could start now."""
+        fitting = self.allowed(job, self.index.fitting(job.spec.requirement))
+        return self.choose(job, fitting, 1, FOREVER) is not None
 
     # -- the order of the queue ----------------------------------------------------------------------------------
 
     def place_in_order(self) -> None:
-        """Looks at jobs lowest key first; a segment leaves the merge when its shape or client is blocked."""
-        heap = self._heads()
+        """Looks at jobs lowest key first; a segment leaves the merge when nothing of it can start any more."""
+        backfill = self.backfill
+        one_head = (backfill.reservations == 1 or not backfill.overtakes) and backfill.for_anybody
+        fitting, lacking = self._heads(one_head)
+        if one_head:
+            fitting, lacking = self._place_until_blocked(fitting, lacking)
+        heap = fitting + lacking
         heapify(heap)
         while heap:
-            _, _, _, lane, walk, job = heap[0]
-            reasons = self._place(lane, job)
-            if reasons is not None:
-                self._block(lane, reasons)
-                heappop(heap)
-                if not self.backfill.goes_on_after(len(self.blocked)):
-                    self._all_behind(job, heap)
-                    return
-                continue
-            lane.waiting -= 1
-            following = next(walk, None)
-            if following is None:
-                heappop(heap)
+            lane, _, job = heap[0][3:]
+            stop = self.place(lane, job)
+            if stop is Stop.DONE:
+                lane.waiting -= 1
             else:
-                heapreplace(heap, self._head(lane, walk, following))
+                self._pass_over(lane, stop)
+                if stop is Stop.LIMITED:
+                    heappop(heap)
+                    continue
+                if self.head is None or self._has_reservations_left():
+                    if not self._waits_for_room(lane):
+                        heappop(heap)
+                        continue
+                    self._wait_for_room(heap[0])
+                    if not backfill.overtakes:
+                        heappop(heap)
+                        self._all_behind(heap)
+                        return
+                if stop is Stop.LACKING and not self._has_reservations_left():
+                    heappop(heap)
+                    continue
+            self._advance(heap)
 
-    def _heads(self) -> "list[_Head]":
-        heads = []
+    def _place_until_blocked(self, fitting: list[Head], lacking: list[Head]) -> tuple[list[Head], list[Head]]:
+        """The usual case, at most one reservation: what lacks room from the beginning is only compared, not looked at.
+
+        Returns what is left to be looked at once the head of the queue is blocked and holds its reservation: what fits
+        beside it; and everybody, if there is no telling when the head can start.
+        """
+        waiting = [head for head in lacking if self._waits_for_room(head[3])]
+        first = min(waiting, default=None, key=_queue_key)
+        heapify(fitting)
+        while fitting and (first is None or fitting[0][:3] < first[:3]):
+            lane, _, job = fitting[0][3:]
+            stop = self.place(lane, job)
+            if stop is Stop.DONE:
+                lane.waiting -= 1
+                self._advance(fitting)
+                continue
+            self._pass_over(lane, stop)
+            if stop is Stop.LACKING and self._waits_for_room(lane):
+                first = fitting[0]
+                break
+            heappop(fitting)
+        if first is not None:
+            self._wait_for_room(first)
+            if not self.backfill.overtakes:
+                self._pass_over(first[3], Stop.LACKING)
+                self._all_behind(fitting)
+                self._all_behind(lacking)
+                return [], []
+            if self._has_reservations_left():
+                return fitting, lacking
+        for head in lacking:
+            self._pass_over(head[3], Stop.LACKING)
+        return ([] if first is None else self._beside_the_head(fitting)), []
+
+    def _beside_the_head(self, heap: list[Head]) -> list[Head]:
+        """The lanes of which something may still start; of those that must not touch what is kept, the short jobs."""
+        if self.openings is None:
+            return heap
+        kept = []
+        for entry in heap:
+            lane, walk, job = entry[3:]
+            requirement = lane.segment.requirement
+            fits = 0 if lane.shape.lacking else self.index.fitting(requirement)
+            if lane.limited or self.filters or requirement.slots > 1:
+                kept.append(entry)
+            elif not fits:
+                lane.shape.lacking = True
+                self._pass_over(lane, Stop.LACKING)
+            elif self.openings.beside(requirement, fits, FOREVER):
+                kept.append(entry)
+            else:
+                short = self._short_ones(lane, (job.submitted_ms, job.spec.job_id), walk)
+                following = next(short, None)
+                if following is not None:
+                    kept.append(self._head(lane, short, following))
+        return kept
+
+    def _short_ones(self, lane: Lane, place: QueuePlace | None, walk: Iterator[QueuePlace]) -> Iterator[QueuePlace]:
+        """From a job of a lane on, those that end before the reservation begins; the others are behind it."""
+        start_ms, jobs = self.reserved[0].start_ms, self.farm.jobs
+        while place is not None:
+            if self.end_ms(jobs[place[1]]) <= start_ms:
+                yield place
+            else:
+                self._pass_over(lane, Stop.BEHIND)
+            place = next(walk, None)
+
+    def _advance(self, heap: list[Head]) -> None:
+        """The first lane goes on to its next job."""
+        key, _, _, lane, walk, _ = heap[0]
+        following = next(walk, None)
+        if following is None:
+            heappop(heap)
+            return
+        job = self.farm.jobs[following[1]]
+        if not self.same_keys:
+            key = self.order.key(job, self.context)
+        heapreplace(heap, (key, following[0], following[1], lane, walk, job))
+
+    def place_arrivals(self, arrived: Sequence[JobId]) -> None:
+        """Looks at these jobs alone, which came last: all others are known to wait still."""
+        for key in sorted([self.place_of(self.farm.jobs[job_id]) for job_id in arrived]):
+            job, line = self.farm.jobs[key[2]], self.farm.queue.line_of(key[2])
+            lane = self._lane(line.segment or self.farm.queue.segment_of(job), 1, line)
+            if self.head is not None and not self.backfill.overtakes:
+                self._behind(lane)
+                continue
+            stop = self.place(lane, job)
+            if stop is Stop.DONE:
+                lane.waiting -= 1
+                continue
+            self._pass_over(lane, stop)
+            if stop is not Stop.LIMITED and self._waits_for_room(lane):
+                self._wait_for_room((*key, lane, iter(()), job))
+
+    def place_of(self, job: Job) -> QueueKey:
+        """Where a job stands in the queue: jobs are looked at in this order."""
+        return self.order.key(job, self.context), job.submitted_ms, job.spec.job_id
+
+    def _heads(self, ask: bool) -> tuple[list[Head], list[Head]]:
+        """The first job of every lane: of those that fit somewhere now, or may not for other reasons, and the rest.
+
+        Who does not `ask` finds out later.
+        """
+        fitting: list[Head] = []
+        lacking: list[Head] = []
+        in_lines, index = self.order.monotone and self.made.static_levels, self.index
         for segment, line in self.farm.queue.lines.items():
-            walk = line.walk() if self.order.monotone else iter(self._sorted(line))
-            heads.append(self._head(self._lane(segment, len(line), line), walk, next(walk)))
-        for job_id in sorted(self.farm.delayed):
+            lane = self._lane(segment, len(line), line)
+            shape = lane.shape
+            if ask and not shape.asked and not self.filters:
+                shape.asked, shape.lacking = True, not index.fitting(segment.requirement)
+            walk = line.walk() if in_lines else iter(self._sorted(line))
+            (lacking if shape.lacking and not lane.limited else fitting).append(self._head(lane, walk, next(walk)))
+        for job_id in self.farm.delayed_due(self.now_ms):
             job = self.farm.jobs[job_id]
-            if self.farm.delayed[job_id] <= self.now_ms and job.startable and job_id not in self.farm.queue:
+            if job.startable and job_id not in self.farm.queue:
                 lane = self._lane(self.farm.queue.segment_of(job), 1)
-                heads.append(self._head(lane, iter(()), (job.submitted_ms, job_id)))
-        return heads
+                head = self._head(lane, iter(()), (job.submitted_ms, job_id))
+                (lacking if lane.shape.lacking and not lane.limited else fitting).append(head)
+        return fitting, lacking
 
-    def _sorted(self, line: Any) -> list[QueuePlace]:
-        key, jobs = self.order.key, self.farm.jobs
-        return sorted(line, key=lambda place: (key(jobs[place[1]], self.now_ms), place))
+    def _sorted(self, line: Line) -> list[QueuePlace]:
+        key, jobs, context = self.order.key, self.farm.jobs, self.context
+        return sorted(line, key=lambda place: (key(jobs[place[1]], context), place))
 
-    def _lane(self, segment: Segment, waiting: int, line: Line | None = None) -> "_Lane":
+    def _lane(self, segment: Segment, waiting: int, line: Line | None = None) -> Lane:
         """The lane of a segment, with so many more jobs in it."""
         lane = self.lanes.get(segment)
         if lane is None:
-            shape = self.shapes.get(segment.requirement)
+            kind = segment if self.filters else segment.requirement
+            shape = self.shapes.get(kind)
             if shape is None:
-                shape = self.shapes[segment.requirement] = _Shape()
-            lane = self.lanes[segment] = _Lane(segment, shape, self.limits.concern(segment.client_id), line)
+                shape = self.shapes[kind] = Shape()
+            lane = self.lanes[segment] = Lane(segment, shape, self.limits.concern(segment.client_id), line)
         lane.waiting += waiting
         return lane
 
-    def _head(self, lane: "_Lane", walk: Iterator[QueuePlace], place: QueuePlace) -> "_Head":
+    def _head(self, lane: Lane, walk: Iterator[QueuePlace], place: QueuePlace) -> Head:
         job = self.farm.jobs[place[1]]
-        return self.order.key(job, self.now_ms), *place, lane, walk, job
+        return self.order.key(job, self.context), *place, lane, walk, job
 
-    def _block(self, lane: "_Lane", reasons: tuple[Reason, ...]) -> None:
-        if lane.blocked is None:
+    # -- what cannot start ---------------------------------------------------------------------------------------
+
+    def _pass_over(self, lane: Lane, stop: Stop) -> None:
+        """Notes why the first job of a lane was passed over, which is said of all behind it."""
+        if lane.stop is not Stop.DONE:
+            return
+        lane.stop = stop
+        self.blocked.append(lane)
+        if stop is Stop.LIMITED:
+            lane.reasons = self.limit(lane)
+        elif stop is Stop.BEHIND:
+            lane.reasons = (blockers.behind(self.reserved[0].job_id, self.reserved[0].start_ms),)
+
+    def _behind(self, lane: Lane) -> None:
+        """In strict order it waits for the head, whether or not it would fit."""
+        if lane.stop is Stop.DONE and self.head is not None:
+            lane.stop, lane.reasons = Stop.BEHIND, (blockers.behind(self.head[2]),)
             self.blocked.append(lane)
-        lane.blocked = reasons
 
-    def _all_behind(self, head: Job, heap: "list[_Head]") -> None:
-        """In strict order everything else waits for the blocked head."""
-        behind = (blockers.behind(head.spec.job_id),)
-        for _, _, _, lane, _, _ in heap:
-            if lane.blocked is None:
-                self._block(lane, behind)
+    def _waits_for_room(self, lane: Lane) -> bool:
+        """Whether it gets room when something ends; what fits on no node, or on none that takes work, does not."""
+        return lane.stop is Stop.BEHIND or blockers.waits_for_room(self.index, lane.segment.requirement)
 
-    # -- one job -------------------------------------------------------------------------------------------------
+    def _wait_for_room(self, head: Head) -> None:
+        """A job is blocked: the first such is the head of the queue, and as many as may hold a reservation."""
+        if self.head is None:
+            self.head = head[:3]
+        if self._has_reservations_left() and self.backfill.reserves_for(head[5], self.context):
+            self._reserve(head[5])
 
-    def _place(self, lane: "_Lane", job: Job) -> tuple[Reason, ...] | None:
-        """Places as many ready tasks as possible; the blockers if some are left, None if all found a place."""
-        segment, shape = lane.segment, lane.shape
-        ready = _ready(job, self.now_ms) if job.delayed else job.waiting
-        left = intervals.size(ready)
-        placements: list[Placement] = []
-        reasons: tuple[Reason, ...] | None = None
-        why: PlacementReason | None = None
-        while left:
-            room = self.limits.allows(segment.client_id, segment.requirement) if lane.limited else None
-            if room is not None and room <= 0:
-                reasons = (self.limits.reason(segment.client_id, segment.requirement),)
-                break
-            reasons = shape.blocked
-            if reasons is not None:
-                break
-            fitting = self.index.fitting(segment.requirement)
-            chosen = self._choose(fitting, segment.requirement, left if room is None else min(left, room))
-            if chosen is None:
-                reasons = shape.blocked = blockers.of_shape(self.farm, self.index, segment, fitting)
-                break
-            count, nodes, score = chosen
-            if why is None:
-                why = PlacementReason(self.placement_name, self.order_name, score, fitting.bit_count())
-            tasks = ready if count == left else intervals.take(ready, count)
-            ready, left = intervals.difference(ready, tasks), left - count
-            placements.append(Placement(tasks, nodes))
-            self._take(lane, nodes, count)
-        if why is not None:
-            self.decisions.append(Place(job.spec.job_id, tuple(placements), why))
-        return reasons
+    def _has_reservations_left(self) -> bool:
+        depth = self.backfill.reservations
+        return depth is None or len(self.reserved) < depth
 
-    def _choose(self, fitting: int, requirement: Requirement, tasks: int) -> "_Chosen | None":
-        if requirement.slots > 1:
-            return self._choose_gang(fitting, requirement)
-        if not fitting:
-            return None
-        number = self.placement.choose(self.index, fitting, requirement)
-        score = self.placement.score(self.index, number, requirement)
-        if tasks > 1:
-            room = self.index.free[number].count_of(requirement.resources)
-            tasks = tasks if room is None else min(tasks, room)
-        return tasks, ((self.index.ids[number], 1),), score
+    def _reserve(self, job: Job) -> None:
+        """Keeps the earliest room for the next task of a blocked job."""
+        if self.openings is None:
+            self.openings = self._look_ahead()
+        requirement = job.spec.requirement
+        nodes = self.allowed(job, self.index.open_mask & self.index.capable(requirement))
+        opening = self.openings.reserve(requirement, nodes, self.context.run_ms(job))
+        if opening is not None:
+            places = tuple([(self.index.ids[number], slots) for number, slots in opening.nodes])
+            self.reserved.append(Reserved(job.spec.job_id, opening.start_ms, places))
 
-    def _choose_gang(self, fitting: int, requirement: Requirement) -> "_Chosen | None":
-        """All slots at once or none: nodes are filled in the order in which the placement policy would take them."""
-        missing = requirement.slots
-        if requirement.distinct_nodes and fitting.bit_count() < missing:
-            return None
-        nodes: list[NodeSlots] = []
-        score = 0.0
-        while missing and fitting:
-            number = self.placement.choose(self.index, fitting, requirement)
-            score = score or self.placement.score(self.index, number, requirement)
-            fitting &= ~(1 << number)
-            room = 1 if requirement.distinct_nodes else self.index.free[number].count_of(requirement.resources)
-            slots = missing if room is None else min(missing, room)
-            nodes.append((self.index.ids[number], slots))
-            missing -= slots
-        return None if missing else (1, tuple(nodes), score)
+    def _look_ahead(self) -> Openings:
+        """What is expected to end when, from the farm and from what this cycle has started."""
+        endings = expected(self.context)
+        if self.over:
+            endings = [each for each in endings if (each.job_id, each.attempt) not in self.over]
+        if self.started:
+            endings = sorted([*endings, *self.started])
+        kind = Shadow if self.backfill.reservations == 1 else Outlook
+        return kind(self.index, endings, self.now_ms)
 
-    def _take(self, lane: "_Lane", nodes: tuple[NodeSlots, ...], tasks: int) -> None:
-        requirement = lane.segment.requirement
-        for node_id, slots in nodes:
-            self.index.allocate(self.index.numbers[node_id], requirement.resources, slots * tasks)
-        if lane.limited:
-            self.limits.take(lane.segment.client_id, requirement, tasks)
-
-    # -- what was passed over ------------------------------------------------------------------------------------
-
-    def passed_over(self) -> list[Blocked]:
-        """The blocked segments with their reasons, by name."""
-        rows = [Blocked(lane.name, lane.blocked or (), lane.waiting) for lane in self.blocked]
-        rows.sort(key=lambda blocked: blocked.segment)
-        return rows
+    def _all_behind(self, heads: list[Head]) -> None:
+        """In strict order everything that could ever start waits for the blocked head."""
+        for head in heads:
+            if blockers.waits_for_room(self.index, head[3].segment.requirement):
+                self._behind(head[3])
+            else:
+                self._pass_over(head[3], Stop.LACKING)
 
 
-class _Shape(msgspec.Struct, gc=False):
-    """What is known about one requirement: its blockers, once it has found no place.
-
-    Free resources only shrink within a cycle, so it stays blocked.
-    """
-
-    blocked: tuple[Reason, ...] | None = None
-
-
-class _Lane(msgspec.Struct, gc=False):
-    """A segment in the merge: what holds for all its jobs."""
-
-    segment: Segment
-    shape: _Shape
-    limited: bool
-    """Whether its client may not use all it can get."""
-    line: Line | None = None
-    """Where its jobs stand; None when they only come back from a back-off."""
-    waiting: int = 0
-    """Jobs of which this cycle has not placed every task."""
-    blocked: tuple[Reason, ...] | None = None
-    """Why it was passed over."""
-
-    @property
-    def name(self) -> str:
-        """The segment's name in the log."""
-        return self.segment.name if self.line is None else self.line.name
-
-
-_Head: TypeAlias = tuple[OrderKey, int, JobId, _Lane, Iterator[QueuePlace], Job]
-"""The next job of a lane: order key, submit time, id (no two heads compare equal up to there), and who follows."""
-
-_Chosen: TypeAlias = tuple[int, tuple[NodeSlots, ...], float]
-"""How many tasks go to which nodes, and how well the first of these suits."""
-
-
-def _next_back_off(farm: Farm, now_ms: int) -> int | None:
-    """When the next back-off ends that has not ended yet; a job may have several."""
-    return min((ms for job_id in farm.delayed for ms, _ in farm.jobs[job_id].delayed if ms > now_ms), default=None)
-
-
-def _ready(job: Job, now_ms: int) -> intervals.TaskSet:
-    ready = job.waiting
-    for until_ms, tasks in job.delayed:
-        if until_ms <= now_ms:
-            ready = intervals.union(ready, tasks)
-    return ready
+def _queue_key(head: Head) -> QueueKey:
+    return head[:3]

@@ -113,6 +113,10 @@ class Queue:
         if not line and line.segment is not None:
             del self.lines[line.segment]
 
+    def line_of(self, job_id: JobId) -> Line:
+        """Where a queued job stands."""
+        return self._line_of[job_id]
+
     def __contains__(self, job_id: object) -> bool:
         return job_id in self._line_of
 

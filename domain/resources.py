@@ -57,13 +57,13 @@ class Resources(Value, frozen=True):
         return max(0, min(counts)) if counts else None
 
     def fits(self, need: "Resources") -> bool:
-        """Whether `need` fits in this once."""
+        """Whether `need` fits in this once; what it does not ask for may even be overdrawn."""
         if (
-            need.millicores > self.millicores
-            or need.memory_mib > self.memory_mib
-            or need.gpus > self.gpus
-            or need.storage_mib > self.storage_mib
-            or need.network_mbps > self.network_mbps
+            (need.millicores > self.millicores and need.millicores)
+            or (need.memory_mib > self.memory_mib and need.memory_mib)
+            or (need.gpus > self.gpus and need.gpus)
+            or (need.storage_mib > self.storage_mib and need.storage_mib)
+            or (need.network_mbps > self.network_mbps and need.network_mbps)
         ):
             return False
         if not need.named:

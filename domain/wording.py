@@ -1,5 +1,12 @@
 """How amounts and durations are said in English, alike in refusals, in messages of attempts and in read models."""
 
+from collections.abc import Sequence
+
+from domain.resources import AttributeNeed
+
+LIST_AT_MOST = 4
+"""Longer lists are cut, and say how many more there are."""
+
 
 def amount(resource: str, quantity: int) -> str:
     """A quantity of a resource with its unit: `2.5 cores`, `8 GiB memory`, `3 houdini licences` as `3 houdini`."""
@@ -43,6 +50,19 @@ def duration_text(ms: int) -> str:
 def plural(quantity: float, unit: str) -> str:
     """A count and its unit: `1 job`, `3 jobs`, `2.5 cores`."""
     return f"{_number(quantity)} {unit}" if quantity == 1 else f"{_number(quantity)} {unit}s"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names joined by commas, cut after a few: `a, b, c, d and 12 more`."""
+    if len(names) <= LIST_AT_MOST:
+        return ", ".join(names)
+    return f"{', '.join(names[:LIST_AT_MOST])} and {len(names) - LIST_AT_MOST} more"
+
+
+def need_text(need: AttributeNeed) -> str:
+    """A demand on an attribute with the values wanted: `render.engine cycles or karma`."""
+    parts = [" or ".join(need.any_of), " and ".join(need.all_of)]
+    return " ".join([need.name, " and ".join(part for part in parts if part)]).rstrip()
 
 
 def _number(value: float) -> str:

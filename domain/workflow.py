@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from domain import errors
 from domain.job.values import JobStatus
-from domain.messages import SAFE_ID, ClientId, Command, Event, JobId, Value, WorkflowId
+from domain.messages import MAX_NAME_CHARS, SAFE_ID, ClientId, Command, Event, JobId, Value, WorkflowId
 
 
 class WorkflowSubmitted(Event, frozen=True, kw_only=True, tag="workflow.submitted"):
@@ -147,6 +147,9 @@ def _submit(workflow: Workflow | None, command: SubmitWorkflow, now_ms: int) -> 
         raise errors.WorkflowInvalid(workflow_id=command.workflow_id, problem="it names a job twice")
     if not command.workflow_id.startswith("wf-") or SAFE_ID.fullmatch(command.workflow_id) is None:
         problem = "its id must be `wf-` and plain letters, digits, `_.@+-`"
+        raise errors.WorkflowInvalid(workflow_id=command.workflow_id, problem=problem)
+    if len(command.name) > MAX_NAME_CHARS:
+        problem = f"its name is longer than {MAX_NAME_CHARS} characters"
         raise errors.WorkflowInvalid(workflow_id=command.workflow_id, problem=problem)
     if workflow is None:
         return (

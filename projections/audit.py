@@ -22,7 +22,7 @@ from domain.log_level import LogLevel
 from domain.messages import Event, Recorded, client_stream, node_stream, topic_of
 from projections.projection import Fold, Handler, Projection
 from projections.rows import insert_rows
-from projections.story import event_sentence, failure_text
+from projections.story import AFTER_TEXT, CAUSE_TEXT, event_sentence, failure_text
 from projections.tables import ALARMS, AUDIT, AUDIT_ENTITIES, PEOPLE
 from projections.words import reason_text
 
@@ -57,6 +57,8 @@ class AuditEntry(msgspec.Struct, frozen=True):
     command_id: str
     cause: str
     cycle: int
+    entities: tuple[str, ...]
+    """What it concerns: ids, those of nodes and clients with their kind before them, as in `node:n1`."""
 
 
 class AuditFilter(msgspec.Struct, frozen=True):
@@ -139,10 +141,13 @@ def _entry(row: Any) -> AuditEntry:
         command_id=row.command_id,
         cause=row.cause,
         cycle=row.cycle,
+        entities=_decode_entities(row.entities),
     )
 
 
 _LEVELS = list(LogLevel)
+_encode = msgspec.json.Encoder().encode
+_decode_entities = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
 class AuditFold(Fold):
@@ -161,10 +166,11 @@ class AuditFold(Fold):
 
 def _record(fold: AuditFold, event: Event, recorded: Recorded) -> None:
     position, stream, version, _, meta = recorded
-    topic, level, outcome, reason, entities = _KINDS[type(event)]
+    topic, level, outcome, reason, entities_of = _KINDS[type(event)]
+    entities = tuple(entities_of(event))
     envelope = (position, event.at_ms, topic, stream, version, meta.actor, meta.command_id, meta.cause, meta.cycle)
-    fold.rows.append((*envelope, level, outcome, reason(event), event_sentence(event)))
-    fold.concerned += [(entity, position) for entity in entities(event)]
+    fold.rows.append((*envelope, level, outcome, reason(event), event_sentence(event), _encode(entities).decode()))
+    fold.concerned += [(entity, position) for entity in entities]
 
 
 # -- what is about what, and why ---------------------------------------------------------------------------------
@@ -228,12 +234,12 @@ _GRADES: dict[type[Event], _Grade] = {
 _REASONS: dict[type[Event], Callable[[Any], str]] = {
     e.TasksPlaced: lambda event: f"order {event.reason.order}, placement {event.reason.policy}",
     e.TasksFailed: lambda event: failure_text(event.ends[0]),
-    e.TasksStopping: lambda event: event.cause.value,
-    e.TasksStopped: lambda event: event.cause.value,
-    e.TasksRequeued: lambda event: str(event.why),
+    e.TasksStopping: lambda event: event.why or CAUSE_TEXT[event.cause],
+    e.TasksStopped: lambda event: CAUSE_TEXT[event.cause],
+    e.TasksRequeued: lambda event: f"after {AFTER_TEXT[event.why]}",
     n.NodeQuarantined: lambda event: event.cause,
     CycleDecided: lambda event: reason_text(event.blocked[0].reasons[0]) if event.blocked else "",
-    CommandRefused: lambda event: event.code,
+    CommandRefused: lambda event: event.message,
 }
 """Reasons that are not simply a field `why`."""
 

@@ -109,6 +109,9 @@ JOBS = _table(
     _col("back_off", Text),
     _col("segment", Text),
     _col("why", Text),
+    _col("held_by", Text),
+    _col("paused_by", Text),
+    _col("failure", Text),
 )
 Index("jobs_of_client", JOBS.c.client_id, JOBS.c.number)
 _index("jobs_of_workflow", JOBS.c.workflow_id, JOBS.c.number, where=JOBS.c.workflow_id.is_not(None))
@@ -285,6 +288,7 @@ AUDIT = _table(
     _fixed("outcome", Text),
     _fixed("reason", Text),
     _fixed("summary", Text),
+    _fixed("entities", Text),
 )
 ALARMS = AUDIT.c.level >= literal_column("2")
 """Warnings and worse: rare, and what people look for. A query says this word for word to use the index."""

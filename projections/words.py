@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from domain.decisions import Reason, ReasonCode
 from domain.job.values import NodeSlots
 from domain.resources import Requirement, Resources
-from domain.wording import amount, duration_text, plural, size_text
+from domain.wording import LIST_AT_MOST, amount, duration_text, listed, need_text, plural, size_text
 
 __all__ = [
     "LIST_AT_MOST",
@@ -26,9 +26,6 @@ __all__ = [
     "time_text",
 ]
 
-LIST_AT_MOST = 4
-"""Longer lists are cut, and say how many more there are."""
-
 
 def reason_text(reason: Reason) -> str:
     """One blocker with its numbers, such as `needs 4 cores; node-3 comes closest with 1.5 cores free`."""
@@ -41,12 +38,12 @@ def resources_text(resources: Resources) -> str:
 
 
 def requirement_text(requirement: Requirement) -> str:
-    """What one task needs: `4 cores, 8 GiB memory`, `on each of 16 nodes`, attributes by name."""
+    """What one task needs: `4 cores, 8 GiB memory`, `on each of 16 nodes`, attributes with what is wanted of them."""
     text = resources_text(requirement.resources)
     if requirement.slots > 1:
         text += f" on each of {requirement.slots} {'nodes' if requirement.distinct_nodes else 'slots'}"
     if requirement.attributes:
-        text += f" with {', '.join([need.name for need in requirement.attributes])}"
+        text += f" with {', '.join([need_text(need) for need in requirement.attributes])}"
     return text
 
 
@@ -80,13 +77,6 @@ def nodes_text(nodes: Sequence[NodeSlots]) -> str:
     return listed([node_id if slots == 1 else f"{node_id} ×{slots}" for node_id, slots in nodes])
 
 
-def listed(names: Sequence[str]) -> str:
-    """Names joined by commas, cut after a few: `a, b, c, d and 12 more`."""
-    if len(names) <= LIST_AT_MOST:
-        return ", ".join(names)
-    return f"{', '.join(names[:LIST_AT_MOST])} and {len(names) - LIST_AT_MOST} more"
-
-
 def because(why: str) -> str:
     """The end of a sentence: a full stop, after the reason in brackets where one was given."""
     return f" ({why})." if why else "."
@@ -113,12 +103,22 @@ def _slots_short(reason: Reason) -> str:
     return f"needs {amount(reason.resource, reason.needed)} at once; {reason.available} are free"
 
 
+def _behind_head(reason: Reason) -> str:
+    if reason.until_ms is None:
+        return f"{reason.entity} is before it in the queue and must start first"
+    return f"would delay {reason.entity}, which can start at {time_text(reason.until_ms)}"
+
+
 def _back_off(reason: Reason) -> str:
     return f"its failed tasks are tried again{_from(reason)}"
 
 
 def _start_time(reason: Reason) -> str:
     return f"may not start yet{', only' + _from(reason) if reason.until_ms is not None else ''}"
+
+
+def _by(reason: Reason) -> str:
+    return f" by {reason.entity}" if reason.entity else ""
 
 
 def _from(reason: Reason) -> str:
@@ -129,8 +129,8 @@ _REASONS: dict[ReasonCode, Callable[[Reason], str]] = {
     ReasonCode.DEPENDENCY: lambda reason: f"waits for {reason.entity} to complete",
     ReasonCode.DEPENDENCY_FAILED: lambda reason: f"{reason.entity} did not complete; retry it or bypass the dependency",
     ReasonCode.START_TIME: _start_time,
-    ReasonCode.HELD: lambda reason: "is held",
-    ReasonCode.PAUSED: lambda reason: "is paused",
+    ReasonCode.HELD: lambda reason: f"is held{_by(reason)}",
+    ReasonCode.PAUSED: lambda reason: f"is paused{_by(reason)}",
     ReasonCode.BACK_OFF: _back_off,
     ReasonCode.CLIENT_LIMIT: _client_limit,
     ReasonCode.CLIENT_SUSPENDED: lambda reason: f"client {reason.entity} is suspended",
@@ -138,7 +138,8 @@ _REASONS: dict[ReasonCode, Callable[[Reason], str]] = {
     ReasonCode.ATTRIBUTE_MISSING: lambda reason: f"no node has the attribute {reason.entity} as it is needed",
     ReasonCode.TOO_LARGE: _too_large,
     ReasonCode.NODES_UNAVAILABLE: lambda reason: "all nodes that could hold it are offline, draining or in maintenance",
+    ReasonCode.FILTERED: lambda reason: f"the filter {reason.entity} keeps it off all nodes that have room for it",
     ReasonCode.RESOURCES_SHORT: _resources_short,
     ReasonCode.SLOTS_SHORT: _slots_short,
-    ReasonCode.BEHIND_HEAD: lambda reason: f"{reason.entity} is before it in the queue and must start first",
+    ReasonCode.BEHIND_HEAD: _behind_head,
 }

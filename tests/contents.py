@@ -22,6 +22,8 @@ def contents(farm: Farm, levels: Iterable[Level] = ()) -> dict[str, Any]:
         "queue": {segment: list(line) for segment, line in farm.queue.lines.items()},
         "queued": len(farm.queue),
         "delayed": farm.delayed,
+        "back_offs": list(farm.back_offs),
+        "tallies": {key: (tally.left, tally.going, tally.bad) for key, tally in farm.tallies.items()},
         "use": {key: (u.millicores, u.gpus, u.tasks) for key, u in farm.use.items() if u.tasks},
         "placed": {node_id: attempts for node_id, attempts in farm.placed.items() if attempts},
         "incoming": farm.incoming,

@@ -16,6 +16,8 @@ class ScriptedExecutor:
         """The last launch that each attempt was started with."""
         self.says: list[AnyReport] = []
         self.wakes = 0
+        self.unfenced: set[NodeId] = set()
+        """Nodes of which something cannot be killed."""
 
     def open(self) -> None:
         self.calls.append(("open", ""))
@@ -46,6 +48,9 @@ class ScriptedExecutor:
 
     def stop_node(self, node_id: NodeId) -> None:
         self.calls.append(("stop_node", node_id))
+
+    def fence(self, node_id: NodeId) -> bool:
+        return node_id not in self.unfenced
 
     def close(self) -> None:
         self.calls.append(("close", ""))

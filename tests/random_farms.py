@@ -4,17 +4,18 @@ from random import Random
 from typing import Any
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from domain.client import Client
 from domain.decisions import Blocked, Reason, ReasonCode
 from domain.dependency import Dependency
 from domain.farm import Farm
-from domain.job.values import Attempt, Job, Priority
+from domain.job.values import Attempt, Job, NodeSlots, Priority
 from domain.node import Node, NodeStatus
 from domain.policies import Policies
 from domain.resources import AttributeNeed, Requirement
-from tests.builders import NOW, client, farm, having, job, need, node
-from tests.oracle import Oracle, name_of
+from tests.builders import NOW, SECOND, client, farm, having, job, need, node
+from tests.oracle import SCORES, Oracle, name_of
 
 CLIENTS = ("show", "research", "nobody")
 """The last one is not registered, so it has no limits."""
@@ -29,6 +30,7 @@ def random_farm(rng: Random) -> Farm:
     clients = [random_client(rng, name) for name in CLIENTS[:2]]
     made = farm(nodes, run_some(rng, farm(nodes, jobs)), clients)
     made.blocked = {name_of(each): remembered(rng, each) for each in made.jobs.values() if rng.random() < 0.3}
+    made.blocked_ms = {segment: NOW - rng.choice((0, 59_999, 60_000)) for segment in made.blocked}
     return made
 
 
@@ -51,7 +53,7 @@ def demands(rng: Random) -> list[AttributeNeed]:
 
 
 def random_node(rng: Random, number: int) -> Node:
-    sizes: dict[str, int] = {
+    sizes: dict[str, Any] = {
         "gpus": rng.choice((0, 0, 1, 2)),
         "licence": rng.choice((0, 1, 3)),
         "memory_mib": rng.choice((2, 8)),
@@ -70,7 +72,7 @@ def random_client(rng: Random, client_id: str) -> Client:
 
 
 def random_job(rng: Random, number: int, shape: Requirement) -> Job:
-    """Its tasks 0 to 2 wait at random; tasks 5 and 6 may be in back-off, over or not."""
+    """Its tasks 0 to 2 wait at random; tasks 5 and 6 may be in back-off, over or not. Times are whole seconds."""
     tasks = rng.choice(("0", "0", "0-2", "1-3", "0,2", ""))
     delayed = rng.choice(((), (), ((NOW - 1, "5"),), ((NOW, "5"), (NOW + 9, "6")), ((NOW + 1, "5-6"),)))
     state: dict[str, Any] = rng.choice(({}, {}, {}, {}, {}, {"held": True}, {"paused": True}, {"queued": False}))
@@ -79,7 +81,9 @@ def random_job(rng: Random, number: int, shape: Requirement) -> Job:
         requirement=shape,
         client_id=rng.choice(CLIENTS),
         priority=rng.choice(list(Priority)),
-        submitted_ms=NOW - rng.randint(1, 4),
+        submitted_ms=NOW - rng.randint(1, 4) * SECOND,
+        walltime_ms=rng.choice((None, *(seconds * SECOND for seconds in (1, 2, 2, 3, 5, 8)))),
+        deadline_ms=rng.choice((None, NOW + rng.randint(-3, 9) * SECOND)),
         tasks="0-6",
         waiting=tasks,
         delayed=delayed,
@@ -98,14 +102,21 @@ def run_some(rng: Random, empty: Farm) -> list[Job]:
             jobs.append(each)
             continue
         oracle.take(each, nodes)
-        fields = {name: getattr(each, name) for name in each.__struct_fields__} | {"live": {1: Attempt(4, nodes, NOW)}}
-        jobs.append(Job(**fields | {"next_attempt": 2}))
+        jobs.append(
+            replace(each, live={1: since(rng, nodes)}, next_attempt=2, paused_ms=rng.choice((0, 0, 2 * SECOND)))
+        )
     return jobs
+
+
+def since(rng: Random, nodes: tuple[NodeSlots, ...]) -> Attempt:
+    """A task that has run for a while, perhaps longer than it may."""
+    return Attempt(4, nodes, NOW - rng.choice((0, 1, 1, 2, 4, 9)) * SECOND)
 
 
 def remembered(rng: Random, of: Job) -> Blocked:
     """What an earlier cycle recorded of a job's segment."""
-    reason = Reason(ReasonCode.RESOURCES_SHORT, "", "millicores", 1, 0, f"n{rng.randint(0, 5)}")
+    amounts = of.spec.requirement.resources.items() or [("millicores", 1)]
+    reason = Reason(ReasonCode.RESOURCES_SHORT, "", *rng.choice(amounts), 0, f"n{rng.randint(0, 5)}")
     return Blocked(name_of(of), rng.choice(((), (reason,), (Reason(ReasonCode.CLIENT_SUSPENDED),))), 1)
 
 
@@ -116,6 +127,18 @@ def with_edges(made: Farm, *edges: Dependency) -> Farm:
 
 farms = st.builds(random_farm, st.randoms(use_true_random=False))
 """Farms whose every choice Hypothesis can shrink."""
-policies = st.sampled_from(
-    [Policies(order=order, backfill=backfill) for order in ("priority", "fifo") for backfill in ("greedy", "none")]
+BACKFILLS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("greedy", {}),
+    ("none", {}),
+    ("easy", {}),
+    ("conservative", {}),
+    *(("depth", {"backfill": {"reservations": depth}}) for depth in (1, 2, 3)),
 )
+"""Rules with their parameters."""
+ALL_POLICIES = [
+    Policies(order=order, backfill=backfill, parameters=parameters)
+    for order in sorted(SCORES)
+    for backfill, parameters in BACKFILLS
+]
+"""Every order with every backfill."""
+policies = st.sampled_from(ALL_POLICIES)

@@ -56,6 +56,8 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "story": Entry("history", "story", "Tell what happened to a job, node, workflow or client."),
         "events": Entry("history", "events", "Print the events of the log."),
         "audit": Entry("history", "audit", "Show who did what, when and why."),
+        "simulate": Entry("simulating", "simulate", "Run a workload in virtual time and measure the schedule."),
+        "whatif": Entry("whatif", "whatif", "Run what is on record again under other policies or nodes."),
     },
     "Set up": {
         "init": Entry("upkeep", "init", "Make a data directory with commented settings."),

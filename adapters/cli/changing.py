@@ -50,23 +50,26 @@ def hold(desk: Desk, jobs: tuple[str, ...], why: str) -> int:
 
 @verb("unhold", "milepost unhold job-01kx…")
 @live_jobs
-def unhold(desk: Desk, jobs: tuple[str, ...]) -> int:
+@why_option
+def unhold(desk: Desk, jobs: tuple[str, ...], why: str) -> int:
     """Lift the hold of a job."""
-    return change_jobs(desk, jobs, lambda job_id: UnholdJob(job_id=job_id), "no longer held")
+    return change_jobs(desk, jobs, lambda job_id: UnholdJob(job_id=job_id, why=why), "no longer held")
 
 
 @verb("pause", "milepost pause job-01kx…")
 @live_jobs
-def pause(desk: Desk, jobs: tuple[str, ...]) -> int:
+@why_option
+def pause(desk: Desk, jobs: tuple[str, ...], why: str) -> int:
     """Suspend what runs of a job and start no further task."""
-    return change_jobs(desk, jobs, lambda job_id: PauseJob(job_id=job_id), "paused")
+    return change_jobs(desk, jobs, lambda job_id: PauseJob(job_id=job_id, why=why), "paused")
 
 
 @verb("resume", "milepost resume job-01kx…")
 @live_jobs
-def resume(desk: Desk, jobs: tuple[str, ...]) -> int:
+@why_option
+def resume(desk: Desk, jobs: tuple[str, ...], why: str) -> int:
     """Let a paused job go on."""
-    return change_jobs(desk, jobs, lambda job_id: ResumeJob(job_id=job_id), "no longer paused")
+    return change_jobs(desk, jobs, lambda job_id: ResumeJob(job_id=job_id, why=why), "no longer paused")
 
 
 @verb("cancel", "milepost cancel job-01kx… job-01ky…", "milepost cancel wf-01kx… --why 'no longer needed'")
@@ -80,16 +83,18 @@ def cancel(desk: Desk, jobs: tuple[str, ...], why: str) -> int:
 @verb("requeue", "milepost requeue job-01kx…", "milepost requeue job-01kx… --tasks 3,7-9")
 @live_jobs
 @click.option("--tasks", type=v.TASKS, metavar="TASKS", help="Only these of its tasks. Default: all that run.")
-def requeue(desk: Desk, jobs: tuple[str, ...], tasks: str | None) -> int:
+@why_option
+def requeue(desk: Desk, jobs: tuple[str, ...], tasks: str | None, why: str) -> int:
     """Stop running tasks of a job and let them wait again."""
-    return change_jobs(desk, jobs, lambda job_id: RequeueTasks(job_id=job_id, tasks=tasks), "requeued")
+    return change_jobs(desk, jobs, lambda job_id: RequeueTasks(job_id=job_id, tasks=tasks, why=why), "requeued")
 
 
 @verb("retry", "milepost retry job-01kx…", "milepost retry wf-01kx…      (all its failed and cancelled jobs)")
 @all_jobs
-def retry(desk: Desk, jobs: tuple[str, ...]) -> int:
+@why_option
+def retry(desk: Desk, jobs: tuple[str, ...], why: str) -> int:
     """Open an ended job again for the tasks that failed or were cancelled."""
-    return change_jobs(desk, jobs, lambda job_id: RetryJob(job_id=job_id), "open again", AGAIN)
+    return change_jobs(desk, jobs, lambda job_id: RetryJob(job_id=job_id, why=why), "open again", AGAIN)
 
 
 @verb(
@@ -116,14 +121,19 @@ def bypass(desk: Desk, jobs: tuple[str, ...], predecessors: tuple[str, ...], why
 
 @verb("prioritize", "milepost prioritize high job-01kx…", "milepost prioritize critical wf-01kx…")
 @click.argument("words", metavar="PRIORITY JOB|WORKFLOW...", nargs=-1, required=True, shell_complete=complete_priority)
-def prioritize(desk: Desk, words: tuple[str, ...]) -> int:
+@why_option
+def prioritize(desk: Desk, words: tuple[str, ...], why: str) -> int:
     """Give a job another priority: low, medium, high or critical."""
     found = [at for at in (0, len(words) - 1) if words[at].lower() in PRIORITY_WORDS]
     jobs = words[1:] if found[:1] == [0] else words[:-1]
     if not found or not jobs:
         raise click.UsageError(f"give a priority ({', '.join(PRIORITY_WORDS)}) and at least one job")
     priority = v.priority(words[found[0]])
-    return change_jobs(desk, jobs, lambda job_id: PrioritizeJob(job_id=job_id, priority=priority), f"now {priority}")
+
+    def make(job_id: str) -> Command:
+        return PrioritizeJob(job_id=job_id, priority=priority, why=why)
+
+    return change_jobs(desk, jobs, make, f"now {priority}")
 
 
 def deadline_or_none(text: str) -> int | str:
@@ -139,12 +149,15 @@ def deadline_or_none(text: str) -> int | str:
 )
 @click.argument("time", type=v.Written("time", deadline_or_none))
 @live_jobs
-def deadline(desk: Desk, time: int | str, jobs: tuple[str, ...]) -> int:
+@why_option
+def deadline(desk: Desk, time: int | str, jobs: tuple[str, ...], why: str) -> int:
     """Say when a job should be done: +2h, 18:00, ISO 8601, or none."""
     deadline_ms = None if isinstance(time, str) else time
-    return change_jobs(
-        desk, jobs, lambda job_id: SetDeadline(job_id=job_id, deadline_ms=deadline_ms), "has a new deadline"
-    )
+
+    def make(job_id: str) -> Command:
+        return SetDeadline(job_id=job_id, deadline_ms=deadline_ms, why=why)
+
+    return change_jobs(desk, jobs, make, "has a new deadline")
 
 
 @verb("drain", "milepost drain node-2 --why 'new disk'")
@@ -157,9 +170,10 @@ def drain(desk: Desk, nodes: tuple[str, ...], why: str) -> int:
 
 @verb("undrain", "milepost undrain node-2")
 @node_ids
-def undrain(desk: Desk, nodes: tuple[str, ...]) -> int:
+@why_option
+def undrain(desk: Desk, nodes: tuple[str, ...], why: str) -> int:
     """Let a drained node take work again."""
-    return change_nodes(desk, nodes, lambda node_id: UndrainNode(node_id=node_id), "takes work again")
+    return change_nodes(desk, nodes, lambda node_id: UndrainNode(node_id=node_id, why=why), "takes work again")
 
 
 def change_jobs(desk: Desk, texts: Sequence[str], make: Make, said: str, statuses: Sequence[str] = LIVE) -> int:

@@ -8,7 +8,7 @@ from adapters.cli import values as v
 from adapters.cli.changing import each_of, resolve, why_option
 from adapters.cli.complete import complete_clients
 from adapters.cli.frame import Desk, verb
-from adapters.cli.render import Cell, Column, styled, table
+from adapters.cli.render import Cell, Column, short, styled, table
 from domain.client import ChangeShares, RegisterClient, ReinstateClient, Shares, SuspendClient
 from domain.messages import Command
 
@@ -57,7 +57,8 @@ def add(desk: Desk, client_id: str, name: str, **shares: Any) -> None:
 @tier
 @max_tasks
 @click.option("--no-max-tasks", is_flag=True, help="No limit on running tasks.")
-def set_shares(desk: Desk, client_id: str, no_max_tasks: bool, **shares: Any) -> int:
+@why_option
+def set_shares(desk: Desk, client_id: str, no_max_tasks: bool, why: str, **shares: Any) -> int:
     """Change what a client may use; what is not named stays."""
     if not no_max_tasks and all(value is None for value in shares.values()):
         raise click.UsageError("there is nothing to change: give --guarantee, --limit, --tier or --max-tasks")
@@ -68,7 +69,7 @@ def set_shares(desk: Desk, client_id: str, no_max_tasks: bool, **shares: Any) ->
 
         def make(found: str) -> list[Command]:
             before = rows[found] | ({"max_tasks": None} if no_max_tasks else {})
-            return [ChangeShares(client_id=found, shares=_shares(before, shares))]
+            return [ChangeShares(client_id=found, shares=_shares(before, shares), why=why)]
 
         return each_of(desk, door, [client_id], lambda text: [resolve(door, "client", text)], make, "changed")
 
@@ -88,11 +89,12 @@ def suspend(desk: Desk, clients: tuple[str, ...], why: str) -> int:
 
 @verb("reinstate", "milepost client reinstate lab")
 @given_clients
-def reinstate(desk: Desk, clients: tuple[str, ...]) -> int:
+@why_option
+def reinstate(desk: Desk, clients: tuple[str, ...], why: str) -> int:
     """Welcome a suspended client again."""
 
     def make(found: str) -> list[Command]:
-        return [ReinstateClient(client_id=found)]
+        return [ReinstateClient(client_id=found, why=why)]
 
     with desk.door(write=True) as door:
         return each_of(desk, door, clients, lambda text: [resolve(door, "client", text)], make, "reinstated")
@@ -133,7 +135,7 @@ def _line(row: dict[str, Any]) -> tuple[str | Cell, ...]:
     tasks = f"{row['running_tasks']}" + (f"/{row['max_tasks']}" if row["max_tasks"] is not None else "")
     return (
         row["client_id"],
-        row["name"] if row["name"] != row["client_id"] else "",
+        short(row["name"]) if row["name"] != row["client_id"] else "",
         styled("suspended" if row["suspended"] else "active"),
         f"{row['guarantee_percent']} %",
         f"{row['limit_percent']} %",

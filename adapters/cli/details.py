@@ -7,12 +7,12 @@ from rich.console import RenderableType
 
 from adapters.cli.complete import complete_any
 from adapters.cli.frame import Desk, place, verb
-from adapters.cli.looking import at_option, given, node_word, status_word
-from adapters.cli.render import Cell, Column, ago, bar, clock, fields, heading, moment, span, styled, table
+from adapters.cli.looking import at_option, given, node_word
+from adapters.cli.render import Cell, Column, ago, bar, clock, fields, heading, moment, short, span, styled, table
 from adapters.cli.text import plain
 from adapters.cli.waiting import failure_text
 from domain.errors import NotFound
-from projections.words import duration_text, lateness_text, size_text
+from projections.words import duration_text, lateness_text, size_text, tasks_text
 
 if TYPE_CHECKING:
     from adapters.door import Door
@@ -39,7 +39,7 @@ def show(desk: Desk, what: str, at: str | None) -> None:
         if desk.as_json:
             desk.answer(document)
         else:
-            desk.print(*_PAGES[kind](document, desk.clock.now_ms()))
+            desk.print(*_PAGES[kind](document, document.get("at_ms") or desk.clock.now_ms()))
 
 
 def _fetch(door: "Door", kind: str, entity_id: str, at: str | None) -> Document:
@@ -79,13 +79,13 @@ def _job_page(found: Document, now_ms: int) -> Page:
 def _job_head(found: Document, job: Document, now_ms: int) -> list[tuple[str, str | Cell]]:
     sets = found["task_sets"]
     names = ("waiting", "running", "succeeded", "failed", "cancelled")
-    counts = [f"{job[name]} {name}" + (f" ({sets[name]})" if name == "failed" else "") for name in names if job[name]]
+    counts = [f"{job[name]} {name}{_which(sets[name]) if name == 'failed' else ''}" for name in names if job[name]]
     if job["delayed"]:
         counts.append(f"{job['delayed']} in back-off")
     return [
         ("job", job["job_id"]),
         ("name", job["name"]),
-        ("status", styled(status_word(job))),
+        ("status", styled(job["status"])),
         ("tasks", f"{bar(job['progress'])}  {', '.join(counts)}"),
         ("note", job["note"]),
         ("client", job["client_id"]),
@@ -98,6 +98,11 @@ def _job_head(found: Document, job: Document, now_ms: int) -> list[tuple[str, st
         ("deadline", deadline_text(job, now_ms)),
         ("not before", moment(job["not_before_ms"], now_ms)),
     ]
+
+
+def _which(tasks: str) -> str:
+    """`(task 7)`, `(tasks 1-3,9)`."""
+    return f" ({tasks_text(tasks).lower()})"
 
 
 def deadline_text(job: Document, now_ms: int) -> str:
@@ -212,7 +217,7 @@ def _workflow_page(found: Document, now_ms: int) -> Page:
         before.setdefault(edge["successor_id"], []).append(names.get(edge["predecessor_id"], edge["predecessor_id"]))
     lines = [
         (
-            job["job_id"], job["name"], styled(status_word(job)), f"{job['progress']} %",
+            job["job_id"], short(job["name"]), styled(job["status"]), f"{job['progress']} %",
             ", ".join(before.get(job["job_id"], ())),
         )
         for job in found["jobs"]

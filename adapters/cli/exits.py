@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from adapters.cli.text import one_line
+from adapters.troubles import disk_trouble
 from domain import errors
 
 OK = 0
@@ -62,13 +63,23 @@ def failure_of(error: BaseException) -> Failure:
         return Failure(BAD_INPUT, one_line(error.format_message()), "usage")
     if isinstance(error, click.Abort | KeyboardInterrupt):
         return Failure(INTERRUPTED, "interrupted", "interrupted")
+    below = _failure_below(error)
+    if below is not None:
+        return below
+    hint = f"; {DEBUG_VARIABLE}=1 shows where" if not os.environ.get(DEBUG_VARIABLE) else ""
+    return Failure(BUG, one_line(f"a mistake in Milepost itself: {type(error).__name__}: {error}") + hint, "bug")
+
+
+def _failure_below(error: BaseException) -> Failure | None:
+    """What the system or the store refused; None for anything else."""
+    trouble = disk_trouble(error)
+    if trouble is not None:
+        return Failure(UNAVAILABLE, one_line(trouble), "store.failed")
     if isinstance(error, OSError):
         return Failure(UNAVAILABLE, one_line(_system_text(error)), "unavailable")
     if type(error).__module__.partition(".")[0] in STORE_LIBRARIES:
-        said = getattr(error, "orig", None) or error
-        return Failure(UNAVAILABLE, one_line(f"the store failed: {said}; {STORE_HINT}"), "store.failed")
-    hint = f"; {DEBUG_VARIABLE}=1 shows where" if not os.environ.get(DEBUG_VARIABLE) else ""
-    return Failure(BUG, one_line(f"a mistake in Milepost itself: {type(error).__name__}: {error}") + hint, "bug")
+        return Failure(UNAVAILABLE, one_line(f"the store failed: {_store_text(error)}; {STORE_HINT}"), "store.failed")
+    return None
 
 
 def report(failure: Failure, as_json: bool) -> None:
@@ -98,11 +109,22 @@ _MISPLACED = {
 }
 
 
+REASONS = ("--reason", "--because", "--message", "--comment", "--note", "-m")
+"""How other programs call `--why`."""
+
+
+def _takes_a_reason(error: click.UsageError) -> bool:
+    params = error.ctx.command.params if error.ctx else []
+    return any("--why" in param.opts and not getattr(param, "is_flag", False) for param in params)
+
+
 def _usage_line(error: click.UsageError) -> str:
     """Click's message as part of one sentence, with the place where help is found."""
     path = error.ctx.command_path if error.ctx else "milepost"
     if isinstance(error, click.NoSuchOption) and path in _MISPLACED:
         return f"no such option {error.option_name!r}; {_MISPLACED[path]}; see `{path} --help`"
+    if isinstance(error, click.NoSuchOption) and error.option_name in REASONS and _takes_a_reason(error):
+        return f"no such option {error.option_name!r}; did you mean '--why'?"
     text = one_line(error.format_message()).rstrip(".").replace(". Did you", "; did you")
     text = text[:1].lower() + text[1:]
     return text if text.endswith("?") else f"{text}; see `{path} --help`"
@@ -112,6 +134,12 @@ def _system_text(error: OSError) -> str:
     if not error.strerror:
         return str(error) or type(error).__name__
     return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+
+
+def _store_text(error: BaseException) -> str:
+    """What the store's driver says, without the statement and the link that a library puts around it."""
+    text = str(getattr(error, "orig", None) or error).partition("\n")[0]
+    return text.partition(" (Background on this error")[0]
 
 
 def _plain(value: Any) -> Any:

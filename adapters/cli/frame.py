@@ -1,6 +1,7 @@
 """What all commands share: the options `--data` and `--json`, the door to the farm, help in sections, error lines."""
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -43,9 +44,13 @@ class Desk:
         """The farm: its server if one runs, else the store itself; `create` makes one where there is nothing yet."""
         from adapters.door import connect  # noqa: PLC0415 (costs more than all the rest; `--help` does without)
 
-        if write and not (create and is_vacant(self.data_dir)) and not (self.data_dir / LOG_FILE).exists():
+        fresh = write and not (self.data_dir / LOG_FILE).exists()
+        if fresh and not (create and is_vacant(self.data_dir)):
             raise StoreNotFound(path=str(self.data_dir))
         door = connect(self.data_dir, write)
+        if fresh:
+            serve = f"milepost serve --data {shlex.quote(str(self.data_dir))}"
+            self.note(f"new farm in {self.data_dir}; no server runs there: `{serve}` (or run) does its work")
         try:
             yield door
         finally:

@@ -124,7 +124,10 @@ def _audit(rows: list[dict[str, Any]]) -> Any:
         Column("WHAT", flexible=True, least=30, wraps=True),
         Column("WHY", flexible=True, drop=3, wraps=True),
     ]
-    return table(
-        columns,
-        [(clock(row["at_ms"]), styled(row["level"]), row["actor"], row["summary"], row["reason"]) for row in rows],
-    )
+    lines = [(clock(row["at_ms"]), styled(row["level"]), row["actor"], row["summary"], _why(row)) for row in rows]
+    return table(columns, lines)
+
+
+def _why(row: dict[str, Any]) -> str:
+    """What its sentence does not say: that of a refusal ends with the reason."""
+    return "" if row["outcome"] == "refused" else str(row["reason"])

@@ -10,9 +10,10 @@ from rich.live import Live
 
 from adapters.cli import exits
 from adapters.cli import values as v
+from adapters.cli.changing import resolve
 from adapters.cli.complete import complete_clients
-from adapters.cli.frame import Desk, place, verb
-from adapters.cli.render import Cell, Column, ago, console, fields, moment, styled, table
+from adapters.cli.frame import Desk, verb
+from adapters.cli.render import Cell, Column, ago, console, fields, moment, short, styled, table
 from domain.job.values import JobStatus
 from projections.words import lateness_text, size_text
 
@@ -49,9 +50,9 @@ def queue(
 ) -> int | None:
     """Show what waits and runs, in the order in which it is looked at."""
     with desk.door() as door:
-        workflow = filters.pop("workflow")
-        if workflow:
-            filters["workflow"] = door.get(place("/api/resolve", "workflow", workflow))["id"]
+        for kind in ("workflow", "client"):
+            if filters[kind]:
+                filters[kind] = resolve(door, kind, filters[kind])
         filters |= {"all": "1" if everything else None, "status": ",".join(status) or None, "at": at}
 
         def fetch() -> Document:
@@ -133,10 +134,10 @@ def _queue_table(desk: Desk, found: Document, why: bool) -> RenderableType:
     now_ms = found["at_ms"]
     lines = [
         (
-            row["job_id"], row["name"], row["client_id"], styled(status_word(row)), row["priority"],
+            row["job_id"], short(row["name"]), row["client_id"], styled(row["status"]), row["priority"],
             deadline_cell(row, now_ms), f"{row['succeeded']}/{row['tasks']}", f"{row['progress']} %",
             ago(row["submitted_ms"], now_ms),
-            row["why"] if why else "",
+            waits_for(row) if why or row["held"] or row["paused"] else "",
         )
         for row in rows
     ]  # fmt: skip
@@ -146,9 +147,12 @@ def _queue_table(desk: Desk, found: Document, why: bool) -> RenderableType:
     return table(columns, lines)
 
 
-def status_word(row: Document) -> str:
-    """The status, or what a person did to it."""
-    return "held" if row["held"] and row["status"] == "pending" else str(row["status"])
+def waits_for(row: Document) -> str:
+    """What keeps a job, with what the person said who held or paused it; of a failed one, how it failed."""
+    if row["status"] == JobStatus.FAILED:
+        return str(row["note"])
+    said = f" ({row['note']})" if row["note"] and row["held"] is not row["paused"] else ""  # who said it is clear
+    return f"{row['why']}{said}"
 
 
 def deadline_cell(row: Document, now_ms: int) -> Cell:

@@ -20,6 +20,8 @@ from projections.words import duration_text
 UNBOUNDED = 10_000
 """Columns where there is no terminal: nothing is cut for a file or a pipe."""
 GAP = 2
+NAME_CHARS = 60
+"""Longer names are cut in tables."""
 STYLES = {
     "running": "cyan", "completed": "green", "succeeded": "green", "online": "green", "satisfied": "green",
     "failed": "red", "lost": "red", "error": "red", "critical": "red", "offline": "red", "suspended": "red",
@@ -120,6 +122,11 @@ def fields(pairs: Sequence[tuple[str, str | Cell]]) -> Table:
 def heading(text: str) -> Text:
     """What stands above a part of an answer."""
     return Text(f"\n{plain(text)}", style="bold")
+
+
+def short(name: str) -> str:
+    """A name as a table has room for it; all of it is in `show` and `--json`."""
+    return name if len(name) <= NAME_CHARS else name[: NAME_CHARS - 1] + "…"
 
 
 def styled(word: str) -> Cell:

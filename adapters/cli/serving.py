@@ -21,6 +21,7 @@ from adapters.cli import values as v
 from adapters.cli.frame import Desk, verb
 from adapters.cli.render import clock, console
 from adapters.cli.text import plain
+from adapters.executors.local import supervisor_pid
 from adapters.queries.overview import version
 from adapters.store.sqlite import open_log
 from application.commands import AdoptPolicies
@@ -35,7 +36,7 @@ TOLD = (e.JobCompleted, e.JobFailed, e.JobCancelled, e.TasksFailed, e.TasksLost,
 """What `milepost run` tells about as it happens."""
 ENDS: dict[type, str] = {e.JobCompleted: "completed", e.JobFailed: "failed", e.JobCancelled: "cancelled"}
 WHAT_HAPPENS = {
-    Ending.LEAVE: "nodes and attempts go on; the next `milepost serve` takes them over",
+    Ending.LEAVE: "what runs goes on, and the next `milepost serve` takes it over",
     Ending.DRAIN: "nothing more is started; waiting for what runs",
     Ending.TERMINATE: "what runs is ended and waits again",
 }
@@ -81,8 +82,9 @@ class ServedFarm(Server):
 def serve(desk: Desk, nodes: int | None, port: int | None, ending: str) -> int:
     """Run the server of the farm in the foreground, until SIGINT or SIGTERM.
 
-    What then becomes of running attempts is said by --leave, --drain or --terminate. A second signal ends the server
-    at once, as --leave does.
+    What then becomes of running attempts is said by --leave, --drain or --terminate. Nodes on which nothing runs are
+    shut down. A second signal ends the server at once, and leaves nodes and attempts alone; a node on which nothing
+    runs ends by itself when there has been no server for ten minutes.
     """
     chosen, farm = opened(desk, nodes)
     with Signals() as signals, working(farm, chosen.port if port is None else port) as door:
@@ -148,9 +150,14 @@ def _stop(desk: Desk, farm: ServedFarm, ending: Ending) -> int:
     if farm.loops.failed.is_set():
         farm.close()
         return exits.UNAVAILABLE
-    running = farm.live_attempts()
-    desk.note(f"stopping: {WHAT_HAPPENS[ending]}" if running else "stopping: nothing runs")
+    desk.note(f"stopping: {WHAT_HAPPENS[ending]}" if farm.live_attempts() else "stopping: nothing runs")
+    staying = farm.staying() if ending is Ending.LEAVE else {}
     farm.stop(ending, lambda left: desk.note(f"  {left} still running") if left else None)
+    for node_id, attempts in staying.items():
+        pid = supervisor_pid(farm.data_dir, node_id)
+        if pid is not None:
+            running = "1 attempt" if attempts == 1 else f"{attempts} attempts"
+            desk.note(f"  {node_id} stays up with {running}; `kill {pid}` ends it and what runs there")
     desk.note("stopped")
     return exits.OK
 

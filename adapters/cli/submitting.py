@@ -3,6 +3,7 @@
 import os
 import shlex
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from adapters.cli.complete import complete_clients, complete_jobs, complete_temp
 from adapters.cli.frame import Desk, need_server, place, verb
 from adapters.cli.text import one_line, plain
 from adapters.clock import SystemIds
-from domain.errors import BadInput
+from domain.errors import BadInput, RequirementImpossible
 from domain.job.commands import SubmitJob
 from domain.job.values import JobSpec, Priority, Work
 from domain.messages import Command
@@ -22,6 +23,7 @@ from domain.resources import Requirement, Resources, named_amounts
 
 if TYPE_CHECKING:
     from adapters.door import Door
+    from application.app import Reply
 
 TEMPLATE_SUFFIXES = (".yaml", ".yml", ".json")
 MAX_NAME_CHARS = 40
@@ -133,14 +135,15 @@ def submit(desk: Desk, words: tuple[str, ...], template: Path | None, wait: bool
     source = template or template_of(words)
     if template is not None and words:
         raise click.UsageError("a template and a command at once")
+    _refuse_twice(options)
     _refuse_misplaced(options, ONLY_TEMPLATES if source is None else (*ONLY_COMMANDS, "cwd", "env"), source)
     with desk.door(write=True, create=True) as door:
         if wait:
             need_server(desk, door)
         options = resolved(door, options)
-        commands = [of_template(source, options)] if source else [of_command(words, options)]
-        reply = door.handle(commands)
-        answer = {"position": reply.position, "new": reply.events > 0, **named(commands[0])}
+        command = of_template(source, options) if source else of_command(words, options)
+        reply = handled(door, source, command)
+        answer = {"position": reply.position, "new": reply.events > 0, **named(command)}
         if not wait:
             desk.answer(answer, _submitted)
             return None
@@ -154,10 +157,17 @@ def template_of(words: tuple[str, ...]) -> Path | None:
     """The template that a single word names; a file that is missing is better said now than found by a node."""
     if not words:
         raise click.UsageError("there is nothing to submit: give a template, or a command after `--`")
-    if len(words) > 1 or not words[0].lower().endswith(TEMPLATE_SUFFIXES):
+    path, runs = Path(words[0]), shutil.which(words[0]) is not None
+    if not words[0].lower().endswith(TEMPLATE_SUFFIXES):
+        if len(words) == 1 and path.is_file() and not runs:
+            problem = f"{words[0]!r} is a file that cannot be run; if it is a template, give it as --template {path}"
+            raise BadInput(problem)
         return None
-    path = Path(words[0])
-    if not path.exists() and shutil.which(words[0]) is None:
+    if len(words) > 1:
+        if path.is_file() and not runs:
+            raise click.UsageError(f"a template and a command at once: {words[0]} and {shlex.join(words[1:])}")
+        return None
+    if not path.exists() and not runs:
         raise BadInput(f"there is no template {words[0]!r}")
     return path
 
@@ -204,6 +214,16 @@ def of_template(source: Path, options: Options) -> Command:
         **_shared(options),
     )
     return submission_of(imported, id_maker(options["given_id"]), extras)
+
+
+def handled(door: "Door", source: Path | None, command: Command) -> "Reply":
+    """Submits; a requirement that no node could meet is refused with the template that has it."""
+    try:
+        return door.handle([command])
+    except RequirementImpossible as error:
+        if source is None:
+            raise
+        raise RequirementImpossible(f"{source}: {error.message}", **error.fields) from error
 
 
 def id_maker(given_id: str | None) -> Callable[[str], str]:
@@ -286,6 +306,15 @@ def _shared(options: Options) -> dict[str, Any]:
         "backoff_ms": DEFAULT_BACKOFF_MS if options["backoff"] is None else options["backoff"],
         "output_dir": str(output.absolute()) if output else None,
     }
+
+
+def _refuse_twice(options: Options) -> None:
+    """Of two values for one name, nobody could say which one was meant."""
+    for option in ("parameters", "env"):
+        counts = Counter(name for name, _ in options[option])
+        twice = [name for name, count in counts.items() if count > 1]
+        if twice:
+            raise click.UsageError(f"--{SPELLED.get(option, option)} gives {twice[0]} twice")
 
 
 def _refuse_misplaced(options: Options, names: tuple[str, ...], source: Path | None) -> None:

@@ -78,6 +78,10 @@ class Attempt:
         self._suspended_s = 0.0
         self._cpu_s = 0.0
         self._max_rss_kib = 0
+        self._peak_kib = 0
+        """The most that one of its processes, now dead, has had."""
+        self._inherited_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        """A peak that is not above this says nothing: the kernel hands that of the supervisor down to its children."""
 
     @property
     def attempt_id(self) -> str:
@@ -165,7 +169,8 @@ class Attempt:
     def account(self, usage: resource.struct_rusage) -> None:
         """Add what one of its processes, now dead, has used."""
         self._cpu_s += usage.ru_utime + usage.ru_stime
-        self._max_rss_kib = max(self._max_rss_kib, usage.ru_maxrss)
+        self._peak_kib = max(self._peak_kib, usage.ru_maxrss)
+        self._max_rss_kib = max(self._max_rss_kib, self._peak_kib)
 
     def left(self, status: int, usage: resource.struct_rusage) -> None:
         """Its leader has ended."""
@@ -211,6 +216,10 @@ class Attempt:
         if self.ending is not None:
             # Even with exit code 0: many programs leave so after saving their state, with the work undone.
             return self.ending.failure, self.ending.message
+        limit_mib = self.launch.resources.memory_mib
+        if limit_mib and self._peak_kib > max(limit_mib * 1024, self._inherited_kib):
+            # Also with exit code 0: who gets away with it takes memory that was promised to others.
+            return FailureClass.MEMORY, over_limit(self._peak_kib, limit_mib)
         declared = self.hearing.declared_failure
         if leader.signal is not None:
             return FailureClass.SIGNAL, declared or f"ended by {signal_name(leader.signal)}"
@@ -221,6 +230,11 @@ class Attempt:
     def _has_left(self) -> bool:
         """Whether its leader has ended already and only waits to be seen."""
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def over_limit(used_kib: int, limit_mib: int) -> str:
+    """How an attempt that used more memory than it holds is spoken of."""
+    return f"used {-(-used_kib // 1024)} MiB of memory, its limit is {limit_mib} MiB"
 
 
 def signal_name(number: int) -> str:

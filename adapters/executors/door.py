@@ -54,6 +54,11 @@ class Door:
         self._socket.listen(MAX_STRANGERS)
         selector.register(self._socket, selectors.EVENT_READ, self._accept)
 
+    @property
+    def is_served(self) -> bool:
+        """Whether a server is connected."""
+        return self._server is not None
+
     def tell(self, reply: AnyReply) -> None:
         """Say something to the server, if there is one, at the next `flush`."""
         if self._server is not None:

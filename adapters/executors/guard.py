@@ -3,16 +3,21 @@
 Three processes make a supervisor: a launcher, which returns as soon as the supervisor answers; the guard; and the
 supervisor. Orphans of a supervisor that was killed become the guard's children (`PR_SET_CHILD_SUBREAPER`), so the
 guard ends exactly the processes of the node, also those that changed session and name. It shares the node's lock:
-the lock is free only when the supervisor is dead and its attempts are gone. A signal on the parent's death
-(`PR_SET_PDEATHSIG`) would reach first processes only, and would make starting one four times as dear, since it
-needs a full fork.
+the lock is free only when the supervisor is dead and its attempts are gone. It listens to the supervisor's `pulse`
+as well: one that hangs when its lease is over is killed, since it cannot end its attempts itself any more.
+
+A signal on the parent's death (`PR_SET_PDEATHSIG`) would reach first processes only, and would make starting one four
+times as dear, since it needs a full fork.
 """
 
 import logging
 import os
+import select
 import signal
 import sys
+import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from adapters.clock import SystemClock
 from adapters.executors.layout import Layout
@@ -26,8 +31,11 @@ from adapters.executors.processes import (
     end_all,
     with_descendants,
 )
+from adapters.executors.pulse import Listening, Pulse
 from domain.messages import NodeId
 
+LOOK_EVERY_S = 0.5
+"""How often to look whether the supervisor hangs."""
 LOCK_WAIT_S = 2.0
 """How long somebody may look whether the lock is held before it counts as held."""
 
@@ -35,7 +43,18 @@ READY = "ready"
 
 logger = logging.getLogger(__name__)
 
-Supervise = Callable[[Layout, NodeId, FileLock, Callable[[], None]], None]
+
+class Post(NamedTuple):
+    """What a supervisor is given by its guard."""
+
+    layout: Layout
+    node_id: NodeId
+    lock: FileLock
+    """The node's lock, which both hold."""
+    pulse: Pulse
+
+
+Supervise = Callable[[Post, Callable[[], None]], None]
 
 
 def detach(layout: Layout, node_id: NodeId, supervise: Supervise) -> str:
@@ -61,16 +80,20 @@ def _guard(layout: Layout, node_id: NodeId, lock: FileLock, supervise: Supervise
     """Become the guard, start the supervisor, wait; never returns."""
     os.setsid()
     adopt_orphans()
+    listening, beating = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
     if child == 0:
-        _exit_after(lambda: _supervise(layout, node_id, lock, supervise, answer))
+        os.close(listening)
+        post = Post(layout, node_id, lock, Pulse(beating))
+        _exit_after(lambda: _supervise(post, supervise, answer))
     os.close(answer)
+    os.close(beating)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    _exit_after(lambda: _watch(layout, node_id, child))
+    _exit_after(lambda: _watch(layout, node_id, child, Listening(listening)))
 
 
-def _supervise(layout: Layout, node_id: NodeId, lock: FileLock, supervise: Supervise, answer: int) -> None:
+def _supervise(post: Post, supervise: Supervise, answer: int) -> None:
     """Supervise, and answer the launcher once: that the supervisor is ready, or what went wrong."""
     with os.fdopen(answer, "w") as file:
 
@@ -79,21 +102,36 @@ def _supervise(layout: Layout, node_id: NodeId, lock: FileLock, supervise: Super
             file.close()
 
         try:
-            supervise(layout, node_id, lock, ready)
+            supervise(post, ready)
         except Exception as error:
             if not file.closed:
                 file.write(str(error))
             raise
 
 
-def _watch(layout: Layout, node_id: NodeId, supervisor: int) -> None:
+def _watch(layout: Layout, node_id: NodeId, supervisor: int, listening: Listening) -> None:
+    hung = _await_end(supervisor, listening)
     _, status = os.waitpid(supervisor, 0)
     if status == 0:
         return
     killed = end_all(_descendants)
-    why = f"its supervisor died ({_how(status)})"
+    why = "its supervisor hung when its lease was over" if hung else f"its supervisor died ({_how(status)})"
     settle_node(layout, node_id, why, SystemClock().now_ms())
     logger.error("%s: %s; %d processes were left and ended", node_id, why, killed)
+
+
+def _await_end(supervisor: int, listening: Listening) -> bool:
+    """Wait until the supervisor is dead; one that hangs when its lease is over is killed, and True returned."""
+    descriptor = os.pidfd_open(supervisor)
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    hung = False
+    while not poll.poll(1000 * LOOK_EVERY_S):
+        if not hung and listening.hangs(time.monotonic()):
+            hung = True
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+    os.close(descriptor)
+    return hung
 
 
 def _descendants() -> list[ProcessStat]:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from functools import partial
 
 from adapters.clock import SystemClock
-from adapters.executors.attempt import TOLD_TO_END, Attempt, Ending
+from adapters.executors.attempt import TOLD_TO_END, Attempt, Ending, over_limit
 from adapters.executors.attempt_files import AttemptFiles
 from adapters.executors.background import Background
 from adapters.executors.files import sync_folder
@@ -33,7 +33,11 @@ from domain.wording import duration_text
 
 MEMORY_EVERY_S = 0.5
 """How often memory is compared with its limit. The limit is on what is really used: address space (`RLIMIT_AS`) says
-nothing about programs that reserve more than they touch."""
+nothing about programs that reserve more than they touch. What is used and given back between two looks is judged in
+the end, by the largest peak of one process; several that are each below the limit can be above it for so long."""
+ZERO_CORE_AT_ONCE = 64
+"""How many attempts that hold no processor time run at once on a node, for nothing else bounds their number. Further
+ones wait, in order; those that are suspended do not count."""
 RETRY_S = 1.0
 """When to try again what failed for want of disk space."""
 CLEAR_EVERY_S = 0.05
@@ -68,6 +72,9 @@ class Host:
         """Taken, but a power cut could still undo that."""
         self._ready: dict[str, Launch] = {}
         """To be started, in order."""
+        self._crowd: dict[str, Launch] = {}
+        """To be started when fewer attempts run that hold no processor time."""
+        self._crowd_suspended: set[str] = set()
         self._live: dict[str, Attempt] = {}
         self._concluding: set[str] = set()
         """Attempts whose end is being recorded."""
@@ -79,7 +86,7 @@ class Host:
     @property
     def is_idle(self) -> bool:
         """Whether nothing runs, waits to run, or has an end to be recorded."""
-        return not (self._live or self._claimed or self._ready or self._concluding)
+        return not (self._live or self._claimed or self._ready or self._crowd or self._concluding)
 
     @property
     def has_ready(self) -> bool:
@@ -103,6 +110,9 @@ class Host:
         """Start the process of the attempt that was claimed first."""
         attempt_id = next(iter(self._ready))
         launch, files = self._ready.pop(attempt_id), self._files(attempt_id)
+        if self._closing is None and not launch.resources.millicores and self._is_crowded():
+            self._crowd[attempt_id] = launch
+            return
         if self._closing is not None:
             self._conclude(files, self._end_unstarted(attempt_id, self._closing))
             return
@@ -117,6 +127,10 @@ class Host:
         if attempt is not None:
             self._end(attempt, TOLD_TO_END, grace_s)
             return
+        if self._crowd.pop(launch.attempt_id, None) is not None:
+            self._crowd_suspended.discard(launch.attempt_id)
+            self._conclude(self._files(launch.attempt_id), self._end_unstarted(launch.attempt_id, NEVER_STARTED))
+            return
         files = self._files(launch.attempt_id)
         if files.take():
             self._conclude(files, self._end_unstarted(launch.attempt_id, NEVER_STARTED))
@@ -127,9 +141,14 @@ class Host:
         """Stop an attempt where it is."""
         if attempt_id in self._live:
             self._live[attempt_id].suspend(self._timers.now_s())
+            self._let_in()
+        elif attempt_id in self._crowd:
+            self._crowd_suspended.add(attempt_id)
 
     def resume(self, attempt_id: str) -> None:
         """Let an attempt go on."""
+        self._crowd_suspended.discard(attempt_id)
+        self._let_in()
         attempt = self._live.get(attempt_id)
         if attempt is not None and attempt.is_suspended:
             attempt.resume(self._timers.now_s())
@@ -140,6 +159,9 @@ class Host:
         for attempt in list(self._live.values()):
             own_s = attempt.launch.grace_ms / 1000
             self._end(attempt, ending, own_s if grace_s is None else grace_s)
+        crowd, self._crowd, self._crowd_suspended = self._crowd, {}, set()
+        for attempt_id in crowd:
+            self._conclude(self._files(attempt_id), self._end_unstarted(attempt_id, ending))
 
     def close(self, ending: Ending) -> None:
         """End all attempts and start no more."""
@@ -169,7 +191,7 @@ class Host:
         return AttemptFiles(self._layout.attempt(attempt_id))
 
     def _claim(self, launch: Launch) -> None:
-        if launch.attempt_id in self._claimed or launch.attempt_id in self._ready:
+        if any(launch.attempt_id in taken for taken in (self._claimed, self._ready, self._crowd)):
             return
         files = self._files(launch.attempt_id)
         marker = self._folder.live / files.attempt_id
@@ -186,6 +208,17 @@ class Host:
             self._ready.update(self._claimed)
             self._claimed.clear()
         then(result)
+
+    def _is_crowded(self) -> bool:
+        idlers = [a for a in self._live.values() if not a.launch.resources.millicores and not a.is_suspended]
+        return len(idlers) >= ZERO_CORE_AT_ONCE
+
+    def _let_in(self) -> None:
+        """Let the next of the crowd be started, if there is room."""
+        waiting = (attempt_id for attempt_id in self._crowd if attempt_id not in self._crowd_suspended)
+        first = next(waiting, None)
+        if first is not None and not self._is_crowded():
+            self._ready[first] = self._crowd.pop(first)
 
     def _begin(self, launch: Launch, files: AttemptFiles) -> None:
         folders = (
@@ -256,8 +289,7 @@ class Host:
             limit_mib = attempt.launch.resources.memory_mib
             used_kib = attempt.memory_kib(stats, limit_mib * 1024)
             if used_kib > limit_mib * 1024:
-                message = f"used {used_kib // 1024} MiB of memory, its limit is {limit_mib} MiB"
-                self._end(attempt, Ending(FailureClass.MEMORY, message), 0)
+                self._end(attempt, Ending(FailureClass.MEMORY, over_limit(used_kib, limit_mib)), 0)
         self._samples_memory = bool(limited)
         if limited:
             self._timers.after(MEMORY_EVERY_S, self._sample_memory)
@@ -333,6 +365,7 @@ class Host:
         self._live.pop(files.attempt_id, None)
         self._concluding.discard(files.attempt_id)
         self._tell(recorded)
+        self._let_in()
 
     def _retell(self, files: AttemptFiles) -> None:
         """Report an attempt again, as it stands now; one that nobody runs and that has not ended is lost."""

@@ -50,10 +50,10 @@ def settle(attempts: Iterable[AttemptFiles], why: str, now_ms: int) -> None:
         )
 
 
-def end_processes(attempts: Iterable[AttemptFiles]) -> int:
-    """Kill every process of these attempts and wait until they are dead; how many there were."""
+def end_processes(attempts: Iterable[AttemptFiles], until_s: float = float("inf")) -> int:
+    """Kill every process of these attempts and wait until they are dead, as `end_all` does; how many there were."""
     claimed = list(attempts)
-    return end_all(lambda: processes_of(claimed, all_stats())) if claimed else 0
+    return end_all(lambda: processes_of(claimed, all_stats()), until_s) if claimed else 0
 
 
 def processes_of(attempts: Iterable[AttemptFiles], stats: Stats) -> list[ProcessStat]:

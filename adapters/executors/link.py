@@ -26,6 +26,7 @@ from adapters.executors.leftovers import settle, settle_node
 from adapters.executors.locks import FileLock, try_lock
 from adapters.executors.spawn import python_path
 from adapters.executors.wire import (
+    DEFAULT_IDLE_MS,
     Acknowledged,
     AnyReply,
     Hello,
@@ -51,6 +52,7 @@ CONNECT_TIMEOUT_S = 1.0
 RETRY_S = 1.0
 """When to try again what failed for want of disk space."""
 _RECEIVE_BYTES = 1 << 18
+NO_LONGER = "it is configured no longer"
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +69,8 @@ class Terms(Value, frozen=True):
     lease_ms: int
     heartbeat_ms: int
     server_lock: str
+    idle_ms: int = DEFAULT_IDLE_MS
+    """When supervisors on which nothing runs end themselves, no server having lived for so long."""
 
 
 class LinkState(StrEnum):
@@ -90,11 +94,16 @@ class Death(NamedTuple):
 class NodeLink:
     """The link to one node."""
 
-    def __init__(self, layout: Layout, node_id: NodeId, up: NodeUp | None, terms: Terms, deliver: Deliver) -> None:
-        """`up` is what to report when the supervisor answers; None means a node that is wanted no longer."""
+    def __init__(
+        self, layout: Layout, node_id: NodeId, up: NodeUp | None, terms: Terms, deliver: Deliver, *, wanted: bool = True
+    ) -> None:
+        """`up` is what to report when the supervisor answers; None means that it is to end.
+
+        No supervisor is started for a node that is not `wanted`; one that lives finishes what it runs.
+        """
         self.node_id = node_id
         self._layout, self._folder = layout, layout.node(node_id)
-        self._up, self._terms, self._deliver = up, terms, deliver
+        self._up, self._wanted, self._terms, self._deliver = up, wanted, terms, deliver
         self._lock = threading.Lock()
         """Guards the fields below it."""
         self._state = LinkState.JOINING
@@ -122,6 +131,11 @@ class NodeLink:
         if self._up is None:
             self.order(Stop)
         self._thread.start()
+
+    def await_stop(self, until_s: float) -> None:
+        """Wait until the supervisor is dead if it was told to end, or until a time of the monotonic clock."""
+        while self._is_stopping and self._state in (LinkState.JOINING, LinkState.UP) and time.monotonic() < until_s:
+            self._closed.wait(PROBE_EVERY_S)
 
     def close(self) -> None:
         """Hang up; supervisor and attempts stay as they are."""
@@ -152,11 +166,11 @@ class NodeLink:
     def revive(self) -> bool:
         """Start the supervisor again if it is gone; False for a node that is wanted no longer."""
         with self._lock:
-            if self._state is LinkState.GONE and self._up is not None:
+            if self._state is LinkState.GONE and self._wanted:
                 self._state = LinkState.JOINING
                 self._is_stopping = False
                 self._revived.set()
-        return self._up is not None
+        return self._wanted
 
     # -- the life of a supervisor, seen from here ------------------------------------------------------------------
 
@@ -191,10 +205,10 @@ class NodeLink:
         return None
 
     def _died_unseen(self) -> str | None:
-        """Why nobody lives on the node, if that is not because nobody was started or the last one ended in order."""
-        if self._up is None:
-            return "it is configured no longer"
-        if read_identity(self._folder.lock) is not None and not self._folder.stopped.exists():
+        """Why nobody lives on the node; None if nobody ever did, or the last one had nothing to do any more."""
+        if not self._wanted:
+            return NO_LONGER
+        if read_identity(self._folder.lock) is not None and self._folder.live_attempts():
             return "its supervisor died while no server was there"
         return None
 
@@ -243,7 +257,8 @@ class NodeLink:
                     # In one step, or somebody could start the node again and then hear that it is gone.
                     self._state = LinkState.GONE
                     self._running.clear()
-                    self._deliver([*reports, NodeGone(node_id=self.node_id, why=why)])
+                    gone = NodeGone(node_id=self.node_id, why=why, verified=True, for_good=not self._wanted)
+                    self._deliver([*reports, gone])
                     return
             for order in owed:
                 reports += self._settle_order(order, why, known)
@@ -278,7 +293,9 @@ class NodeLink:
     def _converse(self, connection: socket.socket) -> None:
         """Greet, repeat what is owed, then listen until the connection breaks."""
         terms, lines = self._terms, LineBuffer()
-        hello = Hello(since_ns=terms.since_ns, lease_ms=terms.lease_ms, server_lock=terms.server_lock)
+        hello = Hello(
+            since_ns=terms.since_ns, lease_ms=terms.lease_ms, server_lock=terms.server_lock, idle_ms=terms.idle_ms
+        )
         with self._lock:
             self._socket = connection
             self._unsent.clear()

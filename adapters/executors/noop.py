@@ -130,7 +130,13 @@ class NoopExecutor:
             for launch in lost:
                 del self._running[launch.attempt_id]
                 self._again(launch, f"{node_id} was stopped", now_ms)
-        self._inbox.put([NodeGone(node_id=node_id, why="stopped")])
+        self._inbox.put([NodeGone(node_id=node_id, why="stopped", verified=True)])
+
+    def fence(self, node_id: NodeId) -> bool:
+        """Nothing of the node is left."""
+        if node_id in self._nodes:
+            self.stop_node(node_id)
+        return True
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -4,6 +4,7 @@ import ctypes
 import os
 import select
 import signal
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import NamedTuple
@@ -127,10 +128,13 @@ def kill(stat: ProcessStat) -> None:
         send(stat, signal.SIGKILL)
 
 
-def end_all(find: Callable[[], list[ProcessStat]]) -> int:
-    """Kill what `find` returns until it finds nothing; returns how many were killed. Blocks until all are dead."""
+def end_all(find: Callable[[], list[ProcessStat]], until_s: float = float("inf")) -> int:
+    """Kill what `find` returns until it finds nothing; returns how many were killed.
+
+    Blocks until all are dead, or until a time of the monotonic clock (and a second) has come.
+    """
     killed: set[tuple[int, int]] = set()
-    while victims := find():
+    while (victims := find()) and time.monotonic() < until_s:
         descriptors = [fd for stat in victims if (fd := _open_process(stat)) is not None]
         killed |= {(stat.pid, stat.start_ticks) for stat in victims}
         for descriptor in descriptors:

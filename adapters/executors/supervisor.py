@@ -23,16 +23,18 @@ import msgspec
 from adapters.clock import SystemClock
 from adapters.executors.attempt import Ending
 from adapters.executors.door import Door
-from adapters.executors.guard import detach
+from adapters.executors.guard import Post, detach
 from adapters.executors.host import RETRY_S, Host
 from adapters.executors.identity import own_identity
 from adapters.executors.layout import Layout
 from adapters.executors.lease import Lease
 from adapters.executors.leftovers import settle_node
-from adapters.executors.locks import FileLock, is_held
+from adapters.executors.locks import is_held
 from adapters.executors.processes import adopt_orphans
+from adapters.executors.pulse import Pulse
 from adapters.executors.timers import Timers
 from adapters.executors.wire import (
+    DEFAULT_IDLE_MS,
     Acknowledged,
     AnyRequest,
     Hello,
@@ -60,10 +62,11 @@ logger = logging.getLogger(__name__)
 class Supervisor:
     """The loop: waits for something to happen, does it, tells the server."""
 
-    def __init__(self, layout: Layout, node_id: NodeId, server_lock: Path) -> None:
+    def __init__(self, layout: Layout, node_id: NodeId, pulse: Pulse) -> None:
         """Binds `socket` in the current directory."""
         self._node_id = node_id
-        self._server_lock = server_lock
+        self._pulse = pulse
+        self._server_lock = layout.server_lock
         self._selector = selectors.DefaultSelector()
         self._timers = Timers()
         self._door = Door(Path("socket"), self._selector, self._hear, self._lost_server)
@@ -72,6 +75,9 @@ class Supervisor:
         self._orders: deque[Order] = deque()
         self._orders_wait = False
         self._stops = False
+        self._idle_s: float = DEFAULT_IDLE_MS / 1000
+        self._idle_since_s: float | None = None
+        """Since when nothing has run and no server has lived."""
         self._listen_to_signals()
 
     def run(self) -> None:
@@ -110,7 +116,10 @@ class Supervisor:
         # Orders of the server before are its own concern: they count otherwise, and it gives them again if it lives.
         self._orders = deque()
         self._server_lock = Path(hello.server_lock)
-        self._lease.renew(self._timers.now_s(), hello.lease_ms / 1000)
+        self._idle_s = hello.idle_ms / 1000
+        now_s = self._timers.now_s()
+        self._lease.renew(now_s, hello.lease_ms / 1000)
+        self._pulse.beat(self._lease, self._server_lock, now_s)  # the guard has to know these terms before we can hang
         self._door.tell(Welcome())
         self._host.retell_live()
 
@@ -163,11 +172,26 @@ class Supervisor:
             self._host.close(Ending(FailureClass.LOST, f"{self._node_id} was stopped"))
 
     def _check_lease(self) -> None:
-        if self._lease.is_over(self._timers.now_s()) and not self._host.is_idle:
+        now_s = self._timers.now_s()
+        is_over = self._lease.is_over(now_s)
+        if self._host.is_idle:
+            self._check_use(now_s)
+        elif is_over:
             logger.warning("cut off from a living server: all attempts end")
             cut_off = Ending(FailureClass.LOST, f"{self._node_id} was cut off from the server")
             self._host.end_all(cut_off, grace_s=0)
+        self._pulse.beat(self._lease, self._server_lock, now_s)
         self._timers.after(self._lease.check_every_s, self._check_lease)
+
+    def _check_use(self, now_s: float) -> None:
+        """A node on which nothing runs is of no use without a server: it ends when none has come for a while."""
+        if self._door.is_served or self._orders or is_held(self._server_lock):
+            self._idle_since_s = None
+        elif self._idle_since_s is None:
+            self._idle_since_s = now_s
+        elif now_s - self._idle_since_s >= self._idle_s:
+            logger.info("nothing runs, and no server has lived for %.0f s: the node ends", self._idle_s)
+            self._stop()
 
     def _listen_to_signals(self) -> None:
         reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -194,16 +218,17 @@ def _leading_starts(orders: deque[Order]) -> list[Start]:
     return starts
 
 
-def supervise(layout: Layout, node_id: NodeId, lock: FileLock, ready: Callable[[], None]) -> None:
+def supervise(post: Post, ready: Callable[[], None]) -> None:
     """Supervise a node whose lock this process holds; `ready` is called when the socket answers."""
+    layout, node_id = post.layout, post.node_id
     clock, folder = SystemClock(), layout.node(node_id)
     adopt_orphans()
     limit_resources()
     settle_node(layout, node_id, "its supervisor died", clock.now_ms())
     folder.stopped.unlink(missing_ok=True)
-    lock.write(msgspec.json.encode(own_identity(clock.now_ms())))
+    post.lock.write(msgspec.json.encode(own_identity(clock.now_ms())))
     os.chdir(folder.folder)
-    supervisor = Supervisor(layout, node_id, layout.server_lock)
+    supervisor = Supervisor(layout, node_id, post.pulse)
     ready()
     logger.info("%s is up, pid %d", node_id, os.getpid())
     supervisor.run()

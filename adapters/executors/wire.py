@@ -11,6 +11,7 @@ import msgspec
 from application.ports import AttemptReport, Launch, NodeHeartbeat, Report
 
 MAX_LINE_BYTES = 64 << 20
+DEFAULT_IDLE_MS = 600_000
 
 
 class Request(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="ask"):
@@ -25,6 +26,8 @@ class Hello(Request, frozen=True, kw_only=True, tag="hello"):
     lease_ms: int
     server_lock: str
     """The file that I hold locked while I live."""
+    idle_ms: int = DEFAULT_IDLE_MS
+    """When nothing runs and no server has lived for so long, end yourself."""
 
 
 class Renew(Request, frozen=True, tag="renew"):

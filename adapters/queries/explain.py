@@ -1,18 +1,23 @@
 """Why a job waits, and why it ran where and when it did: read from the log, never computed anew by today's code.
 
+Only what it can look forward to is worked out, from the farm as the log has it at that place (`outlook`).
+
 The story of a wait is folded from three kinds of facts: the job's own (held, queued, placed), those of its
 dependencies, and what scheduling cycles recorded about its queue segment. Each day's cycle stream opens with a full
 record, so nothing older than that has to be read to know what was in force when the job was submitted.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from adapters.queries.answers import ExplainAnswer, PlacementAnswer, WaitAnswer
+from adapters.queries.answers import ExplainAnswer, FailureAnswer, PlacementAnswer, WaitAnswer
 from adapters.queries.lines import late_ms, reason_answers
-from adapters.queries.past import Point, blockers_of, job_events, read_all, stream_at
+from adapters.queries.outlook import outlook
+from adapters.queries.outlook import sentences as outlook_sentences
+from adapters.queries.past import Point, blockers_of, job_events, read_all, said_by, stream_at
 from application.ports import Log
 from domain import intervals, job
 from domain.cycle import CycleDecided, cycle_stream
@@ -20,21 +25,23 @@ from domain.decisions import Reason, segment_name
 from domain.dependency import DependencyDeclared
 from domain.farm import Farm
 from domain.job import events as e
-from domain.job.values import Job, JobStatus, Placement
+from domain.job.values import AttemptEnd, Job, JobStatus, Placement, PlacementReason
 from domain.messages import JobId, Recorded, StreamId
+from projections.story import failure_text
 from projections.words import duration_text, lateness_sentence, nodes_text, tasks_text, time_text
 
 MAX_WAITS = 200
 MAX_PLACEMENTS = 200
+MAX_FAILURES = 200
 SHOWN = 5
-"""So many waits and placements become sentences; the others are in the data."""
+"""So many waits, placements and failures become sentences; the others are in the data."""
 
 
 def explain(log: Log, job_id: JobId, point: Point) -> ExplainAnswer:
     """The explanation of a job at a place in the log; JobNotFound if it had not been submitted by then."""
     own = job_events(log, job_id, point.position)
     told = Told(own, _about(log, own, point.position))
-    reasons = blockers_of(told.farm, told.state, point.at_ms)
+    reasons = told.blockers(point.at_ms)
     placements = list(_placements(own))
     answer = ExplainAnswer(
         job_id=job_id,
@@ -46,9 +53,11 @@ def explain(log: Log, job_id: JobId, point: Point) -> ExplainAnswer:
         waited_ms=max(0, _until_ms(told, point) - told.state.submitted_ms),
         late_ms=late_ms(told.state),
         reasons=reason_answers(reasons),
+        outlook=outlook(log, job_id, point) if told.waits_now else None,
         waits=[_wait_answer(span) for span in told.waits[-MAX_WAITS:]],
         placements=placements[-MAX_PLACEMENTS:],
         placements_total=len(placements),
+        failures=_failures(own, told.state)[-MAX_FAILURES:],
         text="",
         position=point.position,
         at_ms=point.at_ms,
@@ -92,7 +101,7 @@ def _segments(own: Sequence[Recorded]) -> frozenset[str]:
 
 
 def _concerns(event: CycleDecided, segments: frozenset[str]) -> bool:
-    if event.keyframe or not segments.isdisjoint(event.cleared):
+    if event.keyframe or event.reserved is not None or not segments.isdisjoint(event.cleared):
         return True
     return any(blocked.segment in segments for blocked in event.blocked)
 
@@ -133,9 +142,11 @@ class Told:
 
     def __init__(self, own: Sequence[Recorded], about: Sequence[Recorded]) -> None:
         self.farm = Farm()
-        """Its dependencies and recorded reasons only."""
+        """Its dependencies, recorded reasons and the recorded reservation only."""
         self.waits: list[Span] = []
         self.started_ms: int | None = None
+        self._by = {"held": "", "paused": ""}
+        """Who did it."""
         self._job_id = own[0].stream
         self._submitted = False
         for recorded in sorted((*about, *own), key=lambda each: each.position):
@@ -148,15 +159,26 @@ class Told:
             self._submitted = True
             if isinstance(event, e.TasksStarted) and self.started_ms is None:
                 self.started_ms = event.at_ms
+            if isinstance(event, e.JobHeld | e.JobPaused) or (isinstance(event, e.JobSubmitted) and event.held):
+                self._by["paused" if isinstance(event, e.JobPaused) else "held"] = recorded.meta.actor
         else:
             self.farm.apply(recorded.position, recorded.stream, recorded.version, event)
         if self._submitted:
             self._note(event.at_ms)
 
+    def blockers(self, at_ms: int) -> tuple[Reason, ...]:
+        """What keeps it waiting after the facts told so far."""
+        return said_by(blockers_of(self.farm, self.state, at_ms), self._by["held"], self._by["paused"])
+
+    @property
+    def waits_now(self) -> bool:
+        """Whether some task of it waits."""
+        return self.state.ended is None and bool(self.state.unplaced)
+
     def _note(self, at_ms: int) -> None:
         """Opens, continues or closes a span of waiting."""
-        waiting = self.state.ended is None and bool(self.state.unplaced)
-        reasons = blockers_of(self.farm, self.state, at_ms)
+        waiting = self.waits_now
+        reasons = self.blockers(at_ms)
         last = self.waits[-1] if self.waits and self.waits[-1].to_ms is None else None
         if last is not None:
             if waiting and _same(last.reasons, reasons):
@@ -209,6 +231,8 @@ def _placement(
         order=reason.order,
         score=reason.score,
         candidates=reason.candidates,
+        overtook=reason.overtook,
+        overtook_start_ms=reason.overtook_start_ms,
         cycle=recorded.meta.cycle,
         position=recorded.position,
         text=_placement_text(event, placement),
@@ -221,6 +245,51 @@ def _placement_text(event: e.TasksPlaced, placement: Placement) -> str:
     return (
         f"{tasks_text(placement.tasks)} went to {nodes_text(placement.nodes)}, {among}; "
         f"{reason.policy} chose it with a score of {reason.score:.2f}, {reason.order} gave the job its turn"
+        f"{_overtook_text(reason)}"
+    )
+
+
+def _overtook_text(reason: PlacementReason) -> str:
+    """Past whom it was backfilled."""
+    if not reason.overtook:
+        return ""
+    if reason.overtook_start_ms is None:
+        return f"; {reason.overtook} before it in the queue did not fit, and no room is kept for that one"
+    start = time_text(reason.overtook_start_ms)
+    return f"; it was backfilled past {reason.overtook}, which can start at {start} all the same"
+
+
+# -- the failures ------------------------------------------------------------------------------------------------
+
+
+def _failures(own: Sequence[Recorded], state: Job) -> list[FailureAnswer]:
+    """The newest failed attempt of each task that has not come right since, in the order in which they failed."""
+    found: dict[int, FailureAnswer] = {}
+    counts: Counter[int] = Counter()
+    for recorded in own:
+        event = recorded.event
+        if isinstance(event, e.JobRetried):
+            found, counts = {}, Counter()
+        for end in event.ends if isinstance(event, e.TasksFailed) else ():
+            counts[end.task] += 1
+            found.pop(end.task, None)
+            found[end.task] = _failure(event.at_ms, end, counts[end.task], recorded.position)
+    return [each for task, each in found.items() if not intervals.contains(state.succeeded, task)]
+
+
+def _failure(at_ms: int, end: AttemptEnd, times: int, position: int) -> FailureAnswer:
+    how = f"failed {times} times; the last time:" if times > 1 else "failed:"
+    return FailureAnswer(
+        at_ms=at_ms,
+        task=end.task,
+        attempt=end.attempt,
+        times=times,
+        exit_code=end.exit_code,
+        signal=end.signal,
+        failure=end.failure,
+        message=end.message,
+        position=position,
+        text=f"Task {end.task} {how} {failure_text(end)}",
     )
 
 
@@ -232,6 +301,10 @@ def sentences(answer: ExplainAnswer) -> list[str]:
     lines = [_headline(answer)]
     lines += [] if answer.late_ms is None else [lateness_sentence(answer.late_ms)]
     lines += [f"  {reason.text}" for reason in answer.reasons]
+    lines += [] if answer.outlook is None else outlook_sentences(answer.outlook, answer.at_ms)
+    lines += [f"{time_text(each.at_ms)}: {each.text}." for each in answer.failures[-SHOWN:]]
+    if len(answer.failures) > SHOWN:
+        lines.append(f"{len(answer.failures) - SHOWN} other tasks failed, too.")
     ended_waits = [wait for wait in answer.waits if wait.to_ms is not None]
     lines += [f"It waited {_wait_text(wait)}." for wait in ended_waits[-SHOWN:]]
     if len(ended_waits) > SHOWN:

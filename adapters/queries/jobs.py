@@ -19,7 +19,7 @@ from adapters.queries.lines import (
 )
 from adapters.queries.past import Point
 from adapters.queries.resolve import job_id_of
-from adapters.queries.sources import Sources
+from adapters.queries.sources import Sources, rows_wanted
 from application.decider import CHECKPOINT, JOB, load_stream
 from domain import errors
 from domain.dependency import Dependency
@@ -30,7 +30,6 @@ from projections import queue
 from projections.queue import AttemptView, DependencyView, JobFilter, JobOrder, JobView
 from projections.tables import ATTEMPTS, JOBS
 
-MAX_ROWS = 10_000
 MAX_ATTEMPTS = 1_000
 MAX_CHECKPOINTS = 1_000
 MAX_LOG_BYTES = 4 << 20
@@ -54,11 +53,11 @@ def list_queue(
 ) -> QueueAnswer:
     """Jobs that have not ended (with `all` the others too), the most urgent first, each with what it waits for."""
     which = JobFilter(_statuses(status), all, client or None, workflow or None, text)
-    limit, now_ms = min(max(limit, 0), MAX_ROWS), sources.clock.now_ms()
+    limit, now_ms = rows_wanted(limit, offset, least=0), sources.clock.now_ms()
     if at:
-        return _past_queue(sources, which, order, sources.point(at), limit, max(offset, 0))
+        return _past_queue(sources, which, order, sources.point(at), limit, offset)
     with sources.rows() as (connection, position):
-        views = queue.list_jobs(connection, which, order, limit, max(offset, 0), now_ms)
+        views = queue.list_jobs(connection, which, order, limit, offset, now_ms)
         total = queue.count_jobs(connection, which)
     rows = [job_line(view, view.blockers) for view in views]
     return QueueAnswer(rows=rows, total=total, position=position, at_ms=now_ms)
@@ -87,7 +86,8 @@ def _past_queue(
 
 
 def _past_line(view: JobView, farm: Farm, job: Job, point: Point) -> JobLine:
-    return job_line(view, past.blockers_of(farm, job, point.at_ms))
+    reasons = past.blockers_of(farm, job, point.at_ms)
+    return job_line(view, past.said_by(reasons, view.held_by, view.paused_by))
 
 
 def _matches(job: Job, which: JobFilter) -> bool:

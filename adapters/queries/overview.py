@@ -18,10 +18,9 @@ from adapters.queries.answers import (
     WorkflowAnswer,
     WorkflowsAnswer,
 )
-from adapters.queries.jobs import MAX_ROWS
 from adapters.queries.lines import dependency_answer, job_line, node_line, shared, workflow_line
 from adapters.queries.resolve import Kind, id_of
-from adapters.queries.sources import Sources
+from adapters.queries.sources import Sources, rows_wanted
 from adapters.web.serverfile import read_server_file
 from domain import errors
 from domain.farm import Farm
@@ -105,7 +104,7 @@ def list_workflows(
     """Workflows that have not ended (with `all` the others too, archived ones left out), newest first."""
     with sources.rows() as (connection, position):
         views = queue.list_workflows(
-            connection, client or None, ended=all, limit=min(max(limit, 0), MAX_ROWS), offset=max(offset, 0)
+            connection, client or None, ended=all, limit=rows_wanted(limit, offset, least=0), offset=offset
         )
     rows = [workflow_line(view) for view in views]
     return WorkflowsAnswer(rows=rows, position=position, at_ms=sources.clock.now_ms())

@@ -9,20 +9,21 @@ from contextlib import contextmanager
 from functools import reduce
 from typing import NamedTuple
 
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from adapters.times import Moment
 from application import farms
 from application.ports import Log
 from domain import blockers, dependency, job
-from domain.decisions import Reason
+from domain.decisions import Reason, ReasonCode
 from domain.dependency import Dependency, DependencyDeclared
 from domain.errors import BadInput, JobNotFound
 from domain.farm import Farm
 from domain.job.values import Job
 from domain.messages import JobId, Recorded, StreamId
 from projections import queue
-from projections.queue import JobView
+from projections.queue import JobView, behind_whom
 from projections.tables import METADATA, open_views
 
 PAGE = 1_000
@@ -106,8 +107,19 @@ def read_all(log: Log, after: int, upto: int, topics: tuple[str, ...]) -> Iterat
 
 
 def blockers_of(farm: Farm, state: Job, now_ms: int) -> tuple[Reason, ...]:
-    """What keeps tasks of a job waiting; nothing if none of them waits."""
-    return blockers.of_job(farm, state, now_ms) if state.ended is None and state.unplaced else ()
+    """What keeps tasks of a job waiting; nothing if none of them waits, except that a paused one is paused."""
+    if state.ended is not None:
+        return ()
+    if not state.unplaced:
+        return (Reason(ReasonCode.PAUSED),) if state.paused else ()
+    head = next((blockers.behind(each.job_id, each.start_ms) for each in farm.reserved), None)
+    return behind_whom(blockers.of_job(farm, state, now_ms), state.spec.job_id, head)
+
+
+def said_by(reasons: tuple[Reason, ...], held_by: str, paused_by: str) -> tuple[Reason, ...]:
+    """The reasons with the persons in them who held or paused the job, which its state does not know."""
+    who = {ReasonCode.HELD: held_by, ReasonCode.PAUSED: paused_by}
+    return tuple(replace(each, entity=who[each.code]) if each.code in who else each for each in reasons)
 
 
 def views_at(log: Log, job_ids: Iterable[JobId], position: int) -> list[JobView]:

@@ -7,7 +7,7 @@ import msgspec
 from adapters.queries.answers import AuditAnswer, AuditLine, EventLine, EventsAnswer, StoryAnswer, StoryLine
 from adapters.queries.lines import shared
 from adapters.queries.resolve import Kind, id_of
-from adapters.queries.sources import Sources
+from adapters.queries.sources import Sources, rows_wanted
 from domain import errors
 from domain.catalog import TOPICS
 from domain.job.events import JobCancelled, JobCompleted, JobDeadlineChanged, JobFailed, JobSubmitted
@@ -18,7 +18,6 @@ from projections.audit import AuditFilter
 from projections.story import sentence
 from projections.words import lateness_sentence
 
-MAX_ROWS = 10_000
 _SPELLED = {Kind.NODE: node_stream, Kind.CLIENT: client_stream}
 
 
@@ -33,7 +32,7 @@ def list_events(
     until: str = "",
 ) -> EventsAnswer:
     """Events as they are stored, in log order: of one stream or of all, of topics that begin so, in a span of time."""
-    limit = min(max(limit, 1), MAX_ROWS)
+    limit = rows_wanted(limit)
     position = sources.log.position()  # before reading: whoever follows the log asks again from here
     first = max(after, sources.log.position_at(sources.time_ms(since) - 1) if since else 0)
     last = min(position, sources.log.position_at(sources.time_ms(until)) if until else position)
@@ -88,7 +87,7 @@ def _event_line(recorded: Recorded) -> EventLine:
 
 def tell_story(sources: Sources, id: str, *, limit: int = 200) -> StoryAnswer:
     """What happened to one job, node, workflow, client or checkpoint, in order, as sentences with time and actor."""
-    limit = min(max(limit, 1), MAX_ROWS)
+    limit = rows_wanted(limit)
     found = id_of(sources, Kind.ANY, id)
     entity = _SPELLED.get(found.kind, str)(found.id)
     with sources.rows() as (connection, position):
@@ -131,6 +130,7 @@ def list_audit(
     limit: int = 100,
 ) -> AuditAnswer:
     """Who did what, when and why, newest first; `before` the last position of a page gives the next one."""
+    _topics(topic)  # one that nothing can have is a slip, and no empty answer
     which = AuditFilter(
         entity=entity,
         actor=actor,
@@ -141,5 +141,5 @@ def list_audit(
         before=before,
     )
     with sources.rows() as (connection, position):
-        entries = audit.entries(connection, which, min(max(limit, 1), MAX_ROWS))
+        entries = audit.entries(connection, which, rows_wanted(limit))
     return AuditAnswer(rows=[shared(AuditLine, entry) for entry in entries], position=position)

@@ -22,6 +22,18 @@ PATIENCE_S = 0.5
 PATIENCE_FOR_OWN_WRITES_S = 10.0
 
 
+MAX_ROWS = 10_000
+"""No answer has more rows; who wants all of them asks page by page."""
+
+
+def rows_wanted(limit: int, offset: int = 0, least: int = 1) -> int:
+    """How many rows an answer may have; BadInput for a limit below the least or an offset below 0."""
+    for name, value, bound in (("limit", limit, least), ("offset", offset, 0)):
+        if value < bound:
+            raise BadInput(problem=f"{name} is {value}; it must be at least {bound}", place=name)
+    return min(limit, MAX_ROWS)
+
+
 class Views(Protocol):
     """The read models and who keeps them, such as `projections.runner.ProjectionRunner`."""
 

@@ -311,6 +311,22 @@ class WriterLock:
             self._file = -1
 
 
+_OF_THE_DISK = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY}
+)
+"""What is wrong with the disk, or with who uses the file, and not with what is in it."""
+
+
+def _disk_trouble(error: BaseException | None) -> sqlite3.Error | None:
+    """The driver's error below an error, if it says nothing against the file itself: a full disk, for example."""
+    while error is not None:
+        if isinstance(error, sqlite3.Error):
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+            return error if code & 0xFF in _OF_THE_DISK else None
+        error = error.__cause__ or error.__context__
+    return None
+
+
 class SQLiteLog(RecorderLog):
     """A log in a file, for writing (with the writer lock) or reading only."""
 
@@ -321,6 +337,9 @@ class SQLiteLog(RecorderLog):
             assert isinstance(recorder, SQLiteLogRecorder)
             recorder.max_position()  # a reader makes no tables: this is its first look at the file
         except (EventSourcingError, sqlite3.Error, errors.StoreError) as error:
+            trouble = _disk_trouble(error)
+            if trouble is not None:
+                raise errors.StoreError(f"{path} cannot be used now: {trouble}") from error
             raise errors.BadInput(problem=f"{path} is not a Milepost store ({error})") from error
         super().__init__(recorder)
         self._lock = lock

@@ -17,5 +17,11 @@ def as_domain_error(error: Exception) -> TaskSchedulerError:
     if isinstance(error, TaskSchedulerError):
         return error
     if isinstance(error, OF_THE_STORE):
-        return StoreError(f"the store failed: {error}")
+        return StoreError(f"the store failed: {_store_text(error)}")
     return InternalError(problem=type(error).__name__)
+
+
+def _store_text(error: Exception) -> str:
+    """What the store's driver says, without the statement and the link that a library puts around it."""
+    text = str(getattr(error, "orig", None) or error).partition("\n")[0]
+    return text.partition(" (Background on this error")[0]

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import msgspec
 
+from adapters.executors.processes import stat_of
+
 SERVER_FILE = "server.json"
 LOCK_FILE = "server.lock"
 
@@ -59,10 +61,6 @@ def remove_server_file(data_dir: Path, token: str) -> None:
 
 
 def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    """Whether there is such a process; a zombie, which its parent has not noticed yet, answers nobody."""
+    stat = stat_of(pid)
+    return stat is not None and stat.is_alive

@@ -46,18 +46,21 @@ class UnholdJob(Command, frozen=True, kw_only=True, tag="unhold-job"):
     """Lift the hold."""
 
     job_id: JobId
+    why: str = ""
 
 
 class PauseJob(Command, frozen=True, kw_only=True, tag="pause-job"):
     """Suspend running attempts and start no further task."""
 
     job_id: JobId
+    why: str = ""
 
 
 class ResumeJob(Command, frozen=True, kw_only=True, tag="resume-job"):
     """Go on after a pause."""
 
     job_id: JobId
+    why: str = ""
 
 
 class PrioritizeJob(Command, frozen=True, kw_only=True, tag="prioritize-job"):
@@ -65,6 +68,7 @@ class PrioritizeJob(Command, frozen=True, kw_only=True, tag="prioritize-job"):
 
     job_id: JobId
     priority: Priority
+    why: str = ""
 
 
 class SetDeadline(Command, frozen=True, kw_only=True, tag="set-deadline"):
@@ -72,6 +76,7 @@ class SetDeadline(Command, frozen=True, kw_only=True, tag="set-deadline"):
 
     job_id: JobId
     deadline_ms: int | None
+    why: str = ""
 
 
 class PlaceTasks(Command, frozen=True, kw_only=True, tag="place-tasks"):
@@ -145,12 +150,14 @@ class RequeueTasks(Command, frozen=True, kw_only=True, tag="requeue-tasks"):
 
     job_id: JobId
     tasks: TaskSet | None = None
+    why: str = ""
 
 
 class RetryJob(Command, frozen=True, kw_only=True, tag="retry-job"):
     """Open an ended job again for the tasks that failed or were cancelled."""
 
     job_id: JobId
+    why: str = ""
 
 
 class CancelJob(Command, frozen=True, kw_only=True, tag="cancel-job"):

@@ -27,7 +27,7 @@ from domain.job.values import (
     Priority,
     StopCause,
 )
-from domain.messages import SAFE_ID, JobId, NodeId
+from domain.messages import MAX_NAME_CHARS, SAFE_ID, JobId, NodeId
 
 Events = tuple[e.JobEvent, ...]
 MAX_BACKOFF_MS = 3_600_000
@@ -69,6 +69,7 @@ def check_spec(spec: JobSpec) -> None:
         or SAFE_ID.fullmatch(spec.job_id) is None,
         "it has no tasks": not spec.tasks,
         "its tasks must be a canonical set such as `1-40,90`": not intervals.is_canonical(spec.tasks),
+        f"its name is longer than {MAX_NAME_CHARS} characters": len(spec.name) > MAX_NAME_CHARS,
         "it has nothing to run": not spec.work.argv and not spec.work.payload,
         "a gang needs at least one slot": spec.requirement.slots < 1,
         "its resources are negative": spec.requirement.resources.is_negative(),
@@ -119,19 +120,19 @@ def hold(job: Job, command: c.HoldJob, now_ms: int) -> Events:
 def unhold(job: Job, command: c.UnholdJob, now_ms: int) -> Events:
     """A held job is given back to the queue."""
     _must_not_have_ended(job, "unhold")
-    return (e.JobUnheld(at_ms=now_ms, job_id=job.spec.job_id),) if job.held else ()
+    return (e.JobUnheld(at_ms=now_ms, job_id=job.spec.job_id, why=command.why),) if job.held else ()
 
 
 def pause(job: Job, command: c.PauseJob, now_ms: int) -> Events:
     """Any job that has not ended can be paused; its attempts keep their resources, suspended."""
     _must_not_have_ended(job, "pause")
-    return () if job.paused else (e.JobPaused(at_ms=now_ms, job_id=job.spec.job_id),)
+    return () if job.paused else (e.JobPaused(at_ms=now_ms, job_id=job.spec.job_id, why=command.why),)
 
 
 def resume(job: Job, command: c.ResumeJob, now_ms: int) -> Events:
     """A paused job goes on."""
     _must_not_have_ended(job, "resume")
-    return (e.JobResumed(at_ms=now_ms, job_id=job.spec.job_id),) if job.paused else ()
+    return (e.JobResumed(at_ms=now_ms, job_id=job.spec.job_id, why=command.why),) if job.paused else ()
 
 
 def prioritize(job: Job, command: c.PrioritizeJob, now_ms: int) -> Events:
@@ -141,7 +142,11 @@ def prioritize(job: Job, command: c.PrioritizeJob, now_ms: int) -> Events:
         return ()
     return (
         e.JobPriorityChanged(
-            at_ms=now_ms, job_id=job.spec.job_id, priority=Priority(command.priority), before=job.priority
+            at_ms=now_ms,
+            job_id=job.spec.job_id,
+            priority=Priority(command.priority),
+            before=job.priority,
+            why=command.why,
         ),
     )
 
@@ -158,6 +163,7 @@ def set_deadline(job: Job, command: c.SetDeadline, now_ms: int) -> Events:
             job_id=job.spec.job_id,
             deadline_ms=command.deadline_ms,
             before_ms=job.deadline_ms,
+            why=command.why,
         ),
     )
 
@@ -386,26 +392,30 @@ def requeue(job: Job, command: c.RequeueTasks, now_ms: int) -> Events:
     numbers = tuple(
         n for n, a in job.live.items() if command.tasks is None or intervals.contains(command.tasks, a.task)
     )
-    return _stopping(job, numbers, StopCause.REQUEUED, now_ms)
+    return _stopping(job, numbers, StopCause.REQUEUED, now_ms, command.why)
 
 
-def _stopping(job: Job, numbers: tuple[AttemptNumber, ...], cause: StopCause, now_ms: int) -> Events:
+def _stopping(job: Job, numbers: tuple[AttemptNumber, ...], cause: StopCause, now_ms: int, why: str = "") -> Events:
     new = tuple(n for n in dict.fromkeys(numbers) if n in job.live and job.live[n].stopping is None)
     if not new:
         return ()
+    spec = job.spec
     return (
-        e.TasksStopping(at_ms=now_ms, job_id=job.spec.job_id, attempts=new, cause=cause, grace_ms=job.spec.grace_ms),
+        e.TasksStopping(at_ms=now_ms, job_id=spec.job_id, attempts=new, cause=cause, grace_ms=spec.grace_ms, why=why),
     )
 
 
 def retry(job: Job, command: c.RetryJob, now_ms: int) -> Events:
-    """A failed or cancelled job is opened again for the tasks that did not succeed, once nothing of it runs."""
+    """A failed or cancelled job is opened again for the tasks that did not succeed, once nothing of it runs.
+
+    NothingToRetry for a job of which every task has succeeded.
+    """
     if job.ended is None or job.live:
         status = "still stopping" if job.ended is not None else job.status
         raise errors.JobNotEnded(job_id=job.spec.job_id, status=status, verb="retry")
     tasks = intervals.union(job.failed, job.cancelled)
     if not tasks:
-        return ()
+        raise errors.NothingToRetry(job_id=job.spec.job_id, status=job.ended)
     opened = replace(
         job,
         ended=None,
@@ -417,13 +427,14 @@ def retry(job: Job, command: c.RetryJob, now_ms: int) -> Events:
         paused=False,
         paused_at_ms=None,
     )
-    return (e.JobRetried(at_ms=now_ms, job_id=job.spec.job_id, tasks=tasks, job=opened),)
+    return (e.JobRetried(at_ms=now_ms, job_id=job.spec.job_id, tasks=tasks, job=opened, why=command.why),)
 
 
 def cancel(job: Job, command: c.CancelJob, now_ms: int) -> Events:
-    """A job ends at once when cancelled; its running attempts are told to stop; an ended one stays as it is."""
-    if job.ended is not None:
+    """A job ends at once when cancelled; its running attempts are told to stop. A cancelled one stays as it is."""
+    if job.ended is JobStatus.CANCELLED:
         return ()
+    _must_not_have_ended(job, "cancel")
     cancelled = e.JobCancelled(at_ms=now_ms, job_id=job.spec.job_id, why=command.why)
     return (cancelled, *_stopping(job, tuple(job.live), StopCause.CANCELLED, now_ms))
 

@@ -47,18 +47,21 @@ class JobUnheld(Event, frozen=True, kw_only=True, tag="job.unheld"):
     """The hold was lifted."""
 
     job_id: JobId
+    why: str = ""
 
 
 class JobPaused(Event, frozen=True, kw_only=True, tag="job.paused"):
     """The job was paused: its attempts are suspended where they are, and none starts."""
 
     job_id: JobId
+    why: str = ""
 
 
 class JobResumed(Event, frozen=True, kw_only=True, tag="job.resumed"):
     """The job goes on after a pause."""
 
     job_id: JobId
+    why: str = ""
 
 
 class JobPriorityChanged(Event, frozen=True, kw_only=True, tag="job.priority_changed"):
@@ -67,6 +70,7 @@ class JobPriorityChanged(Event, frozen=True, kw_only=True, tag="job.priority_cha
     job_id: JobId
     priority: Priority
     before: Priority
+    why: str = ""
 
 
 class JobDeadlineChanged(Event, frozen=True, kw_only=True, tag="job.deadline_changed"):
@@ -75,6 +79,7 @@ class JobDeadlineChanged(Event, frozen=True, kw_only=True, tag="job.deadline_cha
     job_id: JobId
     deadline_ms: int | None
     before_ms: int | None
+    why: str = ""
 
 
 class TasksPlaced(Event, frozen=True, kw_only=True, tag="job.tasks_placed"):
@@ -155,6 +160,8 @@ class TasksStopping(Event, frozen=True, kw_only=True, tag="job.tasks_stopping"):
     attempts: tuple[AttemptNumber, ...]
     cause: StopCause
     grace_ms: int
+    why: str = ""
+    """What a person said who asked for it."""
 
 
 class TasksStopped(Event, frozen=True, kw_only=True, tag="job.tasks_stopped"):
@@ -205,6 +212,7 @@ class JobRetried(Event, frozen=True, kw_only=True, tag="job.retried"):
     job_id: JobId
     tasks: TaskSet
     job: Job
+    why: str = ""
 
 
 JobEvent = (

@@ -109,6 +109,8 @@ class JobSpec(Value, frozen=True):
     """The job is queued no earlier than this."""
     output_dir: str | None = None
     """Where results go; None means a directory of the job inside the data directory."""
+    kind: str = ""
+    """What sort of work it is, for what is learned about run times; empty means the job's name."""
 
 
 class Attempt(Value, frozen=True):
@@ -160,6 +162,10 @@ class PlacementReason(Value, frozen=True):
     """How well the first node suited, 0..1."""
     candidates: int = 0
     """How many nodes could have held the first of these tasks."""
+    overtook: JobId = ""
+    """The first blocked job that it started before; empty when none waited."""
+    overtook_start_ms: int | None = None
+    """When that job can start, if it holds a reservation: this one does not delay it."""
 
 
 class TaskCheckpoint(Value, frozen=True):

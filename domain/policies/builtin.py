@@ -1,5 +1,5 @@
 """Importing this registers every built-in policy."""
 
-from domain.policies import backfill, order, placement
+from domain.policies import backfill, estimate, filters, order, placement, portfolio, priority, suited
 
-__all__ = ["backfill", "order", "placement"]
+__all__ = ["backfill", "estimate", "filters", "order", "placement", "portfolio", "priority", "suited"]

@@ -15,6 +15,7 @@ from projections.projection import Projection
 from projections.queue import jobs, workflows
 from projections.queue.queries import (
     attempts_of,
+    behind_whom,
     count_jobs,
     dependencies_of,
     job,
@@ -51,6 +52,7 @@ PROJECTION = Projection(
         CommandRefused,
         PoliciesAdopted,
     ),
+    version=2,
 )
 
 __all__ = [
@@ -63,6 +65,7 @@ __all__ = [
     "WaitView",
     "WorkflowView",
     "attempts_of",
+    "behind_whom",
     "count_jobs",
     "dependencies_of",
     "job",

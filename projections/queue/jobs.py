@@ -15,6 +15,8 @@ from domain.messages import Event, Recorded
 from domain.resources import Requirement
 from projections.projection import Handler
 from projections.queue.rows import AttemptRow, JobRow, QueueFold
+from projections.story import failure_text
+from projections.words import plural
 
 _JobEnd: TypeAlias = e.JobCompleted | e.JobFailed | e.JobCancelled
 _encode = msgspec.json.Encoder().encode
@@ -43,6 +45,7 @@ def _submitted(fold: QueueFold, event: e.JobSubmitted, recorded: Recorded) -> No
     )
     row.queued_ms = at_ms if event.queued else None
     row.waiting = tasks
+    row.held_by = recorded.meta.actor if event.held else ""
     row.segment = segment_name(spec.client_id, spec.priority, spec.requirement)
     fold.jobs.add(spec.job_id, row)
     if spec.workflow_id is not None:
@@ -67,20 +70,23 @@ def _unqueued(fold: QueueFold, event: e.JobUnqueued, recorded: Recorded) -> None
 
 def _held(fold: QueueFold, event: e.JobHeld, recorded: Recorded) -> None:
     job = fold.job(event.job_id)
-    job.held, job.why = True, event.why
+    job.held, job.held_by, job.why = True, recorded.meta.actor, event.why
 
 
 def _unheld(fold: QueueFold, event: e.JobUnheld, recorded: Recorded) -> None:
     job = fold.job(event.job_id)
-    job.held, job.why = False, ""
+    job.held, job.held_by, job.why = False, "", ""
 
 
 def _paused(fold: QueueFold, event: e.JobPaused, recorded: Recorded) -> None:
-    fold.job(event.job_id).paused = True
+    job = fold.job(event.job_id)
+    job.paused, job.paused_by, job.why = True, recorded.meta.actor, event.why or job.why
 
 
 def _resumed(fold: QueueFold, event: e.JobResumed, recorded: Recorded) -> None:
-    fold.job(event.job_id).paused = False
+    job = fold.job(event.job_id)
+    job.paused, job.paused_by = False, ""
+    job.why = job.why if job.held else ""
 
 
 def _priority_changed(fold: QueueFold, event: e.JobPriorityChanged, recorded: Recorded) -> None:
@@ -98,7 +104,9 @@ def _completed(fold: QueueFold, event: e.JobCompleted, recorded: Recorded) -> No
 
 
 def _failed(fold: QueueFold, event: e.JobFailed, recorded: Recorded) -> None:
-    _end_job(fold, event, "failed", "")
+    job = _end_job(fold, event, "failed", "")
+    others = intervals.size(event.failed) - 1
+    job.why = job.failure + (f"; {plural(others, 'other task')} failed, too" if others else "")
 
 
 def _cancelled(fold: QueueFold, event: e.JobCancelled, recorded: Recorded) -> None:
@@ -118,7 +126,7 @@ def _retried(fold: QueueFold, event: e.JobRetried, recorded: Recorded) -> None:
     state = event.job
     job = fold.job(event.job_id)
     job.ended_ms, job.why = None, ""
-    job.queued, job.held, job.paused = state.queued, state.held, state.paused
+    job.queued, job.held, job.paused, job.paused_by = state.queued, state.held, state.paused, ""
     job.waiting = intervals.size(state.waiting)
     job.succeeded = intervals.size(state.succeeded)
     job.failed = job.cancelled = 0
@@ -196,6 +204,8 @@ def _tasks_succeeded(fold: QueueFold, event: e.TasksSucceeded, recorded: Recorde
 def _tasks_failed(fold: QueueFold, event: e.TasksFailed, recorded: Recorded) -> None:
     job = fold.job(event.job_id)
     job.failed += len(event.ends)
+    last = event.ends[-1]
+    job.failure = f"task {last.task} failed: {failure_text(last)}"
     for end in event.ends:
         _end_attempt(fold, job, end, "failed", event.at_ms)
 

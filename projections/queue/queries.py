@@ -11,7 +11,7 @@ from domain.dependency import DependencyState, DependencyType
 from domain.job.values import FailureClass, JobStatus, NodeSlots, StopCause, attempt_id
 from domain.messages import JobId, WorkflowId
 from domain.resources import Requirement
-from projections.queue.rows import RANK_PRIORITY
+from projections.queue.rows import HEAD, RANK_PRIORITY
 from projections.queue.views import (
     LIVE,
     LIVE_JOBS,
@@ -164,7 +164,7 @@ def _startable(row: Any) -> bool:
 def _recorded(connection: Connection, segments: set[str]) -> dict[str, tuple[Reason, ...]]:
     if not segments:
         return {}
-    query = select(REASONS.c.segment, REASONS.c.reasons).where(REASONS.c.segment.in_(sorted(segments)))
+    query = select(REASONS.c.segment, REASONS.c.reasons).where(REASONS.c.segment.in_(sorted({*segments, HEAD})))
     return {segment: _decode_reasons(reasons) for segment, reasons in connection.execute(query)}
 
 
@@ -187,14 +187,13 @@ def _blockers(
     row: Any, edges: list[Reason], recorded: dict[str, tuple[Reason, ...]], now_ms: int | None
 ) -> tuple[Reason, ...]:
     """In the order of `domain.blockers.of_job`: what a person did, dependencies, times, then the cycle's reasons."""
-    if row.ended_ms is not None or not (row.waiting or row.delayed):
+    if row.ended_ms is not None:
         return ()
-    reasons = []
-    if row.held:
-        reasons.append(Reason(ReasonCode.HELD))
-    if row.paused:
-        reasons.append(Reason(ReasonCode.PAUSED))
-    reasons += edges
+    paused = [Reason(ReasonCode.PAUSED, entity=row.paused_by)] if row.paused else []
+    if not (row.waiting or row.delayed):
+        return tuple(paused)
+    held = [Reason(ReasonCode.HELD, entity=row.held_by)] if row.held else []
+    reasons = [*held, *paused, *edges]
     if not row.queued and row.not_before_ms is not None and _later(row.not_before_ms, now_ms):
         reasons.append(Reason(ReasonCode.START_TIME, until_ms=row.not_before_ms))
     delayed = _decode_back_off(row.back_off) if row.back_off else []
@@ -203,7 +202,18 @@ def _blockers(
         reasons.append(Reason(ReasonCode.BACK_OFF, until_ms=later[0]))
     if _startable(row) and (row.waiting or len(later) < len(delayed)):
         reasons += recorded.get(row.segment, ())
-    return tuple(reasons)
+    return behind_whom(tuple(reasons), row.job_id, next(iter(recorded.get(HEAD, ())), None))
+
+
+def behind_whom(reasons: tuple[Reason, ...], job_id: JobId, head: Reason | None) -> tuple[Reason, ...]:
+    """Blockers with the job that holds the reservation by now, which is recorded once for all that are behind it."""
+    if head is None or head.entity == job_id:
+        return reasons
+    return tuple([head if _is_behind_reserved(reason) else reason for reason in reasons])
+
+
+def _is_behind_reserved(reason: Reason) -> bool:
+    return reason.code is ReasonCode.BEHIND_HEAD and reason.until_ms is not None
 
 
 def _later(at_ms: int, now_ms: int | None) -> bool:
@@ -237,6 +247,8 @@ def _job_view(row: Any, blockers: tuple[Reason, ...]) -> JobView:
         walltime_ms=row.walltime_ms,
         held=row.held,
         paused=row.paused,
+        held_by=row.held_by,
+        paused_by=row.paused_by,
         segment=row.segment,
         why=row.why,
         blocker=reason_text(blockers[0]) if blockers else "",

@@ -19,6 +19,8 @@ LIVE_ATTEMPT = "running"
 Numbers = tuple[str, int, int, int, int]
 """What a workflow counts of a job: status, tasks, running, succeeded, failed."""
 
+HEAD = ""
+"""The row of recorded reasons that no segment has: behind whom jobs are that would delay a reserved one."""
 RANK_PRIORITY = {rank: priority for priority, rank in PRIORITY_RANK.items()}
 _encode = msgspec.json.Encoder().encode
 
@@ -60,6 +62,10 @@ class JobRow(Row):
     """[[until_ms, tasks], …] as JSON; empty when nothing is delayed."""
     segment: str = ""
     why: str = ""
+    held_by: str = ""
+    paused_by: str = ""
+    failure: str = ""
+    """What was said of its newest failed attempt."""
     counted: Numbers | None = None
     """Its numbers when it was written last; None if it never was."""
 
@@ -225,9 +231,8 @@ class QueueFold(Fold):
 
     def _flush_reasons(self) -> None:
         if self.keyframe:
-            self.connection.execute(delete(t.REASONS))
-        else:
-            delete_rows(self.connection, t.REASONS, [(segment,) for segment in self.blocked])
+            self.connection.execute(delete(t.REASONS).where(t.REASONS.c.segment != HEAD))
+        delete_rows(self.connection, t.REASONS, [(segment,) for segment in self.blocked])
         found = [known for known in self.blocked.values() if known is not None]
         rows = [(b.segment, _encode(b.reasons).decode(), b.jobs, at_ms) for b, at_ms in found]
         insert_rows(self.connection, t.REASONS, rows)

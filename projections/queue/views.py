@@ -85,10 +85,13 @@ class JobView(msgspec.Struct, frozen=True):
     walltime_ms: int | None
     held: bool
     paused: bool
+    held_by: str
+    """Who held it, such as `user:ada`; empty when it is not held."""
+    paused_by: str
     segment: str
     """Where its recorded reasons are found."""
     why: str
-    """What was said when it was held, unqueued or cancelled."""
+    """What was said when it was held, paused, unqueued or cancelled; of a failed one, how its last task failed."""
     blocker: str
     """The main blocker in words; empty when nothing is known to stand before it."""
     blockers: tuple[Reason, ...]

@@ -2,11 +2,13 @@
 
 from domain import dependency as d
 from domain import workflow as w
+from domain.blockers import behind
 from domain.cycle import CycleDecided
+from domain.decisions import Blocked
 from domain.dependency import DependencyState
 from domain.messages import Event, Recorded
 from projections.projection import Handler
-from projections.queue.rows import DependencyRow, QueueFold
+from projections.queue.rows import HEAD, DependencyRow, QueueFold
 
 
 def _workflow_submitted(fold: QueueFold, event: w.WorkflowSubmitted, recorded: Recorded) -> None:
@@ -62,11 +64,14 @@ _EDGE_STATE: dict[type[Event], DependencyState] = {
 def _decided(fold: QueueFold, event: CycleDecided, recorded: Recorded) -> None:
     if event.keyframe:
         fold.keyframe = True
-        fold.blocked = {}
+        fold.blocked = {HEAD: fold.blocked[HEAD]} if HEAD in fold.blocked else {}
     for segment in event.cleared:
         fold.blocked[segment] = None
     for blocked in event.blocked:
         fold.blocked[blocked.segment] = (blocked, event.at_ms)
+    if event.reserved is not None:
+        reasons = tuple([behind(head.job_id, head.start_ms) for head in event.reserved[:1]])
+        fold.blocked[HEAD] = (Blocked(HEAD, reasons), event.at_ms) if reasons else None
 
 
 HANDLERS: dict[type[Event], Handler] = {

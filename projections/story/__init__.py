@@ -6,7 +6,7 @@ who did it: the actor stands beside it.
 
 from domain.messages import Event, Recorded
 from projections.story import farm, jobs, workflows
-from projections.story.jobs import failure_text
+from projections.story.jobs import AFTER_TEXT, CAUSE_TEXT, failure_text
 
 _SENTENCES = jobs.SENTENCES | farm.SENTENCES | workflows.SENTENCES
 
@@ -21,4 +21,4 @@ def event_sentence(event: Event) -> str:
     return _SENTENCES[type(event)](event)
 
 
-__all__ = ["event_sentence", "failure_text", "sentence"]
+__all__ = ["AFTER_TEXT", "CAUSE_TEXT", "event_sentence", "failure_text", "sentence"]

@@ -6,8 +6,9 @@ from typing import Any
 from domain import client as c
 from domain import node as n
 from domain.cycle import CommandRefused, CycleDecided, PoliciesAdopted
+from domain.decisions import Reserved
 from domain.messages import Event
-from projections.words import because, duration_text, plural, resources_text
+from projections.words import because, duration_text, nodes_text, plural, resources_text, time_text
 
 
 def _registered(event: n.NodeRegistered) -> str:
@@ -31,7 +32,7 @@ def _drained(event: n.NodeDrained) -> str:
 
 
 def _undrained(event: n.NodeUndrained) -> str:
-    return f"Node {event.node_id} is no longer drained."
+    return f"Node {event.node_id} is no longer drained{because(event.why)}"
 
 
 def _maintenance_started(event: n.NodeMaintenanceStarted) -> str:
@@ -67,7 +68,7 @@ def _client_registered(event: c.ClientRegistered) -> str:
 
 
 def _shares_changed(event: c.ClientSharesChanged) -> str:
-    return f"Client {event.client_id} now has {_shares(event.shares)}."
+    return f"Client {event.client_id} now has {_shares(event.shares)}{because(event.why)}"
 
 
 def _shares(shares: c.Shares) -> str:
@@ -81,7 +82,7 @@ def _client_suspended(event: c.ClientSuspended) -> str:
 
 
 def _client_reinstated(event: c.ClientReinstated) -> str:
-    return f"Client {event.client_id} is welcome again."
+    return f"Client {event.client_id} is welcome again{because(event.why)}"
 
 
 def _decided(event: CycleDecided) -> str:
@@ -91,15 +92,24 @@ def _decided(event: CycleDecided) -> str:
         parts.append(f"why {jobs} in {plural(len(event.blocked), 'queue segment')} cannot start")
     if event.cleared:
         parts.append(f"that {plural(len(event.cleared), 'queue segment')} can go on")
+    if event.reserved is not None:
+        parts.append(_kept(event.reserved))
     said = " and ".join(parts) or "that nothing is blocked"
     whole = " (a complete record)" if event.keyframe else ""
     return f"The cycle at position {event.position} noted {said}{whole}."
 
 
+def _kept(reserved: tuple[Reserved, ...]) -> str:
+    if not reserved:
+        return "that room is kept for nobody any more"
+    head = reserved[0]
+    return f"that room is kept for {head.job_id} from {time_text(head.start_ms)} on {nodes_text(head.nodes)}"
+
+
 def _refused(event: CommandRefused) -> str:
     about = f" on {event.entity_id}" if event.entity_id else ""
     more = f" {event.repeated} more like it were not recorded." if event.repeated else ""
-    return f"The command {event.command}{about} was refused: {event.message}.{more}"
+    return f"The command {event.command}{about} was refused: {event.message.rstrip('.')}.{more}"
 
 
 def _adopted(event: PoliciesAdopted) -> str:

@@ -43,31 +43,32 @@ def _held(event: e.JobHeld) -> str:
 
 
 def _unheld(event: e.JobUnheld) -> str:
-    return f"{event.job_id} is no longer held."
+    return f"{event.job_id} is no longer held{because(event.why)}"
 
 
 def _paused(event: e.JobPaused) -> str:
-    return f"{event.job_id} was paused; its attempts are suspended where they are."
+    return f"{event.job_id} was paused{because(event.why)[:-1]}; its attempts are suspended where they are."
 
 
 def _resumed(event: e.JobResumed) -> str:
-    return f"{event.job_id} goes on after its pause."
+    return f"{event.job_id} goes on after its pause{because(event.why)}"
 
 
 def _priority_changed(event: e.JobPriorityChanged) -> str:
-    return f"The priority of {event.job_id} changed from {event.before.value} to {event.priority.value}."
+    change = f"from {event.before.value} to {event.priority.value}"
+    return f"The priority of {event.job_id} changed {change}{because(event.why)}"
 
 
 def _deadline_changed(event: e.JobDeadlineChanged) -> str:
     before = "none" if event.before_ms is None else time_text(event.before_ms)
     after = "none" if event.deadline_ms is None else time_text(event.deadline_ms)
-    return f"The deadline of {event.job_id} changed from {before} to {after}."
+    return f"The deadline of {event.job_id} changed from {before} to {after}{because(event.why)}"
 
 
 def _placed(event: e.TasksPlaced) -> str:
     if len(event.placements) == 1:
         placement = event.placements[0]
-        single = placement.tasks.isdigit()
+        single = intervals.size(placement.tasks) == 1
         where = f"{'was' if single else 'were'} placed on {nodes_text(placement.nodes)}"
         return f"{tasks_text(placement.tasks)} of {event.job_id} {where}{_chosen(event.reason)}."
     parts = [f"{placement.tasks} on {nodes_text(placement.nodes)}" for placement in event.placements]
@@ -122,18 +123,18 @@ def _stopping(event: e.TasksStopping) -> str:
     verb = "were" if len(event.attempts) > 1 else "was"
     return (
         f"{attempts} of {event.job_id} {verb} told to stop within {duration_text(event.grace_ms)}, "
-        f"because {_CAUSE[event.cause]}."
+        f"because {CAUSE_TEXT[event.cause]}{because(event.why)}"
     )
 
 
 def _tasks_stopped(event: e.TasksStopped) -> str:
-    return f"{_tasks(event.ends)} of {event.job_id} stopped{_ran(event.ends)}, because {_CAUSE[event.cause]}."
+    return f"{_tasks(event.ends)} of {event.job_id} stopped{_ran(event.ends)}, because {CAUSE_TEXT[event.cause]}."
 
 
 def _requeued(event: e.TasksRequeued) -> str:
     when = "at once" if event.not_before_ms is None else f"from {time_text(event.not_before_ms)} on"
     verb = "waits" if intervals.size(event.tasks) == 1 else "wait"
-    return f"{tasks_text(event.tasks)} of {event.job_id} {verb} again, {when}, after {_AFTER[event.why]}."
+    return f"{tasks_text(event.tasks)} of {event.job_id} {verb} again, {when}, after {AFTER_TEXT[event.why]}."
 
 
 def _completed(event: e.JobCompleted) -> str:
@@ -151,7 +152,8 @@ def _job_cancelled(event: e.JobCancelled) -> str:
 
 def _retried(event: e.JobRetried) -> str:
     count = intervals.size(event.tasks)
-    return f"{event.job_id} was opened again for {'task' if count == 1 else f'{count} tasks,'} {event.tasks}."
+    tasks = f"{'task' if count == 1 else f'{count} tasks,'} {event.tasks}"
+    return f"{event.job_id} was opened again for {tasks}{because(event.why)}"
 
 
 def _tasks(ends: tuple[AttemptEnd, ...]) -> str:
@@ -186,13 +188,13 @@ def failure_text(end: AttemptEnd) -> str:
     return f"{what} ({end.message})" if end.message else what
 
 
-_CAUSE = {
+CAUSE_TEXT = {
     StopCause.CANCELLED: "the job was cancelled",
     StopCause.REQUEUED: "it was requeued",
     StopCause.WALLTIME: "it ran longer than its walltime",
     StopCause.GANG_BROKEN: "another node of its gang was lost",
 }
-_AFTER: dict[str, str] = {
+AFTER_TEXT: dict[str, str] = {
     FailureClass.EXIT: "a bad exit code",
     FailureClass.SIGNAL: "a signal",
     FailureClass.DECLARED: "a failure that the program declared",

@@ -83,6 +83,10 @@ class Cli:
         """The id of a job."""
         return str(self.json("submit", *args)["job_ids"][0])
 
+    def user(self) -> str:
+        """Who speaks here."""
+        return str(self.json("events", "--limit", "1", "--topic", "job.submitted")["meta"]["actor"])
+
     def position(self) -> int:
         """How long the log is."""
         log = read_log(self.data_dir)

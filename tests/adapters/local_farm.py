@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
@@ -13,7 +14,7 @@ from adapters.executors.local import LocalExecutor, LocalNode, kill_node
 from adapters.executors.spawn import ATTEMPT_DIR
 from application.ports import Launch, NodeUp
 from domain.resources import Resources
-from tests.contracts.executor import DEADLINE_S, Watch
+from tests.contracts.executor import DEADLINE_S, Watch, launch
 
 NODES = [LocalNode(f"node-{n}", Resources(millicores=1000), {"worker.os.family": ("linux",)}) for n in (1, 2)]
 
@@ -26,16 +27,16 @@ class LocalFarm:
         self.folder = folder
         self.executors: list[LocalExecutor] = []
 
-    def executor(self, nodes: int = 1, lease_ms: int = 10_000, heartbeat_ms: int = 50) -> Watch:
+    def executor(self, nodes: int = 1, lease_ms: int = 10_000, heartbeat_ms: int = 50, **options: Any) -> Watch:
         """A new executor, open."""
-        executor = LocalExecutor(self.data_dir, NODES[:nodes], lease_ms=lease_ms, heartbeat_ms=heartbeat_ms)
+        executor = LocalExecutor(self.data_dir, NODES[:nodes], lease_ms=lease_ms, heartbeat_ms=heartbeat_ms, **options)
         self.executors.append(executor)
         executor.open()
         return Watch(executor)
 
-    def up(self, nodes: int = 1, lease_ms: int = 10_000, heartbeat_ms: int = 50) -> Watch:
+    def up(self, nodes: int = 1, lease_ms: int = 10_000, heartbeat_ms: int = 50, **options: Any) -> Watch:
         """A new executor whose nodes have answered."""
-        watch = self.executor(nodes, lease_ms, heartbeat_ms)
+        watch = self.executor(nodes, lease_ms, heartbeat_ms, **options)
         for node in NODES[:nodes]:
             watch.first(NodeUp, node_id=node.node_id)
         return watch
@@ -78,6 +79,15 @@ def _mark(process: psutil.Process) -> str:
         return str(process.environ().get(ATTEMPT_DIR, ""))
     except psutil.Error:
         return ""
+
+
+def running_family(farm: LocalFarm, watch: Watch, name: str) -> Launch:
+    """An attempt of four processes, one of them in another session."""
+    attempt = launch(name, "sh", "-c", "sleep 600 & setsid sleep 600 & sleep 600 & wait")
+    watch.executor.start([attempt])
+    watch.started(attempt)
+    eventually(lambda: len(farm.processes(attempt)) == 4)
+    return attempt
 
 
 def eventually(holds: Callable[[], object]) -> None:

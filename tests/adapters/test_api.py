@@ -82,6 +82,7 @@ def test_a_name_in_the_path_may_have_any_characters(lasting: Caller) -> None:
         ("/api/jobs/job-a", 400, "id.ambiguous"),
         ("/api/jobs/a/b", 404, "not-found"),
         ("/api/queue?limit=many", 400, "input.invalid"),
+        ("/api/queue?limit=-1", 400, "input.invalid"),
         ("/api/queue?limit=1&limit=2", 400, "input.invalid"),
         ("/api/queue?at=someday", 400, "input.invalid"),
         ("/api/queue?%00=%ff", 400, "input.invalid"),

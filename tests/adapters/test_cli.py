@@ -1,6 +1,7 @@
 """The command line without a server: submitting, changing, looking, making and mending."""
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 from adapters.bootstrap import open_direct
@@ -186,16 +187,67 @@ def test_tables_for_people_and_documents_for_programs(milepost: Cli, shot: str) 
     table = milepost("queue", "--why").out
     assert table.splitlines()[0].split() == HEADER
     assert table.splitlines()[1].startswith(f"{shot}  shot")
-    assert table.splitlines()[1].endswith("is held")
+    assert "  pending  " in table.splitlines()[1]  # held is no status
+    assert " is held by user:" in table.splitlines()[1]
+    assert " is held by user:" in milepost("queue").out
     assert "\x1b" not in table  # colours are for terminals
     assert all(line == line.rstrip() for line in table.splitlines())
     (row,) = milepost.json("queue")["rows"]
-    assert (row["job_id"], row["why"]) == (shot, "is held")
+    assert (row["job_id"], row["why"]) == (shot, f"is held by {row['held_by']}")
     page = milepost("show", "shot").out
     for word in (shot, "held", "sleep 1", "1 core", "Waits for"):
         assert word in page
     assert "1 queued" not in milepost("status").out
-    assert milepost("queue", "--client", "nobody").out == "The queue is empty.\n"
+    milepost("client", "add", "lab")
+    assert milepost("queue", "--client", "lab").out == "The queue is empty.\n"
+
+
+def test_why_somebody_did_it_can_be_said_of_every_change_and_is_told(milepost: Cli, shot: str) -> None:
+    milepost("client", "add", "lab")
+    for words in (
+        ("hold", shot), ("unhold", shot), ("pause", shot), ("resume", shot), ("prioritize", "high", shot),
+        ("deadline", "+2h", shot), ("cancel", shot), ("retry", shot), ("drain", "node-1"), ("undrain", "node-1"),
+        ("client", "set", "lab", "--limit", "5"), ("client", "suspend", "lab"), ("client", "reinstate", "lab"),
+    ):  # fmt: skip
+        milepost(*words, "--why", f"because of {words[0]}")
+    milepost("requeue", shot, "--why", "nothing runs, so nothing is said")
+    said = [row["reason"] for row in milepost.json("audit", "--actor", milepost.user())["rows"]]
+    assert said[:13][::-1] == [
+        "because of hold", "because of unhold", "because of pause", "because of resume", "because of prioritize",
+        "because of deadline", "because of cancel", "because of retry", "because of drain", "because of undrain",
+        "because of client", "because of client", "because of client",
+    ]  # fmt: skip
+    story = milepost("story", shot).out
+    assert "goes on after its pause (because of resume)." in story
+    assert "was paused (because of pause); its attempts" in story
+
+
+def test_a_paused_job_waits_for_whoever_paused_it(milepost: Cli, shot: str) -> None:
+    milepost("pause", shot, "--why", "lunch")
+    assert " paused  " in milepost("queue").out
+    assert f"is paused by {milepost.user()} (lunch)" in milepost("queue").out
+
+
+def test_ages_of_the_past_are_those_of_then(milepost: Cli, shot: str) -> None:
+    (row,) = milepost.json("queue")["rows"]
+    made = datetime.fromtimestamp((row["submitted_ms"] + 60_000) / 1_000, UTC).isoformat()
+    with_age = [line for line in milepost("show", shot, "--at", made).out.splitlines() if "submitted" in line]
+    assert "(1 min ago)" in with_age[0]
+
+
+def test_a_new_farm_is_announced_beside_the_answer(milepost: Cli, tmp_path: Path) -> None:
+    mistyped = tmp_path / "mistyped"
+    said = milepost("submit", "--data", str(mistyped), "--", "true")
+    assert said.err == (
+        f"new farm in {mistyped}; no server runs there: `milepost serve --data {mistyped}` (or run) does its work\n"
+    )
+    assert milepost("submit", "--data", str(mistyped), "--", "true").err == ""
+
+
+def test_long_names_are_cut_in_tables_only(milepost: Cli) -> None:
+    milepost("submit", "--name", "x" * 200, "--", "true")
+    assert f"  {'x' * 59}…  " in milepost("queue").out
+    assert milepost.json("queue")["rows"][0]["name"] == "x" * 200
 
 
 def test_the_past_is_shown_as_it_was(milepost: Cli, shot: str) -> None:

@@ -1,14 +1,27 @@
 """What the command line refuses: in which words, with which exit code, and that nothing has changed."""
 
 import os
+import sqlite3
 from pathlib import Path
 
+import eventsourcing.persistence
 import pytest
+import sqlalchemy.exc
 
+from adapters.cli import exits
 from adapters.store.sqlite import open_log
+from adapters.web.failures import as_domain_error
 from tests.adapters.cli_runner import TEMPLATE, Cli, make_farm
 
 HUGE_BYTES = 100 << 20
+GREEDY = """\
+specificationVersion: jobtemplate-2023-09
+name: Greedy
+steps:
+  - name: Bake
+    hostRequirements: {attributes: [{name: attr.worker.os.family, anyOf: [windows, macos]}]}
+    script: {actions: {onRun: {command: "true"}}}
+"""
 
 
 # -- bad input ---------------------------------------------------------------------------------------------------
@@ -59,6 +72,12 @@ BAD = [
     ("an id with a slash", "submit --id job-a/b -- true"),
     ("a template parameter for a command", "submit -p A=b -- true"),
     ("a template that is missing", "submit nosuch.yaml"),
+    ("a template with a strange ending", "submit good.txt"),
+    ("a template with a command behind it", "submit good.yaml -- foo"),
+    ("a parameter twice", "submit good.yaml -p Count=1 -p Count=2"),
+    ("a variable twice", "submit --env A=1 --env A=2 -- true"),
+    ("a template that asks for what no node has", "submit greedy.yaml"),
+    ("a name as long as a page", f"submit --name {'x' * 201} -- true"),
     ("a template that is a folder", "submit folder.yaml"),
     ("a template that is not YAML", "submit broken.yaml"),
     ("a template that is not one", "submit strange.yaml"),
@@ -74,6 +93,8 @@ BAD = [
     ("a bad status", "queue --status lost"),
     ("a negative limit", "queue --limit -1"),
     ("an unknown topic", "events --topic nosuch"),
+    ("an unknown topic in the audit", "audit --topic nosuch"),
+    ("an unknown client to list", "queue --client nosuch"),
     ("a bad level", "audit --level loud"),
     ("a client's share beyond all", "client add x --guarantee 101"),
     ("a guarantee above the limit", "client add x --guarantee 60 --limit 50"),
@@ -97,6 +118,8 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "broken.yaml").write_text("a: [b: {c")
     (folder / "strange.yaml").write_text("name: something else")
     (folder / "good.yaml").write_text(TEMPLATE)
+    (folder / "good.txt").write_text(TEMPLATE)
+    (folder / "greedy.yaml").write_text(GREEDY)
     (folder / "garbage.yaml").write_bytes(bytes(range(256)) * 8)
     with (folder / "huge.yaml").open("wb") as file:
         file.truncate(HUGE_BYTES)
@@ -136,16 +159,36 @@ def test_what_names_a_mistake_says_what_would_help(milepost: Cli) -> None:
     assert "milepost queue --all" in milepost("hold", "nosuch", code=2).err
 
 
+def test_an_option_that_others_have_for_a_reason_is_told_ours(milepost: Cli) -> None:
+    assert "did you mean '--why'?" in milepost("hold", "x", "--reason", "y", code=2).err
+    assert "--why" not in milepost("queue", "--reason", "y", code=2).err
+
+
+def test_a_template_that_asks_for_what_no_node_has_is_named_with_its_step(
+    workshop: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workshop)
+    said = Cli(workshop / "farm", capsys, monkeypatch)("submit", "greedy.yaml", code=2)
+    assert said.err == (
+        "milepost: greedy.yaml: no node could ever run this: job 'Bake': it needs a node with worker.os.family "
+        "windows or macos; no node has that attribute; they have none\n"
+    )
+    hint = Cli(workshop / "farm", capsys, monkeypatch)("submit", "good.txt", code=2).err
+    assert "--template good.txt" in hint
+
+
 # -- rules and the store -----------------------------------------------------------------------------------------
 
 
 def test_what_a_rule_forbids_has_an_exit_code_of_its_own(milepost: Cli, shot: str) -> None:
     milepost("cancel", shot)
+    assert milepost("cancel", shot).out.endswith("cancelled (as before)\n")
     before = milepost.position()
     assert "has ended (cancelled)" in milepost("hold", shot, code=3).err
     assert "waits for no other job" in milepost("bypass", milepost.submit("--", "true"), code=3).err
     assert milepost.position() > before  # the refusal is on record
-    milepost("client", "add", "lab")
+    milepost("client", "add", "lab", "--guarantee", "60")
+    assert "110 % of the farm (lab has 60 %)" in milepost("client", "add", "show", "--guarantee", "50", code=3).err
     milepost("client", "suspend", "lab", "--why", "invoice open")
     assert "is suspended" in milepost("submit", "--client", "lab", "--", "true", code=3).err
 
@@ -167,6 +210,25 @@ def test_a_store_that_cannot_be_used_is_said_in_one_line(milepost: Cli, tmp_path
         assert milepost.json("queue")["rows"] == []  # reading goes on
     finally:
         lock.close()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        sqlite3.OperationalError("database or disk is full"),
+        sqlalchemy.exc.OperationalError("INSERT INTO jobs VALUES (?)", (1,), sqlite3.OperationalError("disk is full")),
+        sqlalchemy.exc.InvalidRequestError("the disk is full", code="8s2b"),
+        eventsourcing.persistence.OperationalError("disk is full"),
+    ],
+)
+def test_a_failing_database_is_one_line_without_statement_or_link(error: Exception) -> None:
+    failure = exits.failure_of(error)
+    assert failure.exit_code == exits.UNAVAILABLE
+    assert failure.message.startswith("the store failed: ")
+    assert "disk is full" in failure.message
+    for said in (failure.message, as_domain_error(error).message):
+        assert not [word for word in ("http", "INSERT", "Background", "\n") if word in said], said
+    assert exits.failure_of(as_domain_error(error)).exit_code == exits.UNAVAILABLE
 
 
 def _made(words: list[str]) -> int:

@@ -34,6 +34,19 @@ def test_the_tour_completes_with_a_node_killed_and_a_checkpoint_restored(tmp_pat
     assert summary["killed_node"].startswith("node-")
     assert summary["frames"] == 24
     assert read_png(Path(summary["contact_sheet"])).shape[2] == 3
+    told = subprocess.run(
+        [sys.executable, "-m", "adapters.cli", "demo", "--data", str(data)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    _, _, story = told.stdout.partition("The story of n-body evolve")
+    assert " resumes from checkpoint ckpt-" in story
+    told_at = [story.index(words) for words in ("went away with node", " resumes from checkpoint ", "completed: every")]
+    assert told_at == sorted(told_at)
 
 
 @pytest.mark.slow

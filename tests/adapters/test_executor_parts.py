@@ -6,6 +6,8 @@ import selectors
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from signal import SIGKILL
@@ -32,7 +34,8 @@ from adapters.executors.process_lines import (
     SaidStatus,
     said_in,
 )
-from adapters.executors.processes import all_stats, children_of, family, send, stat_of
+from adapters.executors.processes import all_stats, children_of, end_all, family, send, stat_of
+from adapters.executors.pulse import Listening, Pulse
 from adapters.executors.seals import PIECE_BYTES, Seal, seal
 from adapters.executors.timers import Timers
 from adapters.executors.wire import LineBuffer
@@ -156,6 +159,82 @@ def test_a_server_that_lives_but_hung_up_has_a_lease_from_then_on() -> None:
     lease.disconnect(5)
     assert not lease.is_over(14.9)
     assert lease.is_over(15)
+
+
+# -- the pulse ---------------------------------------------------------------------------------------------------------
+
+
+class Heart:
+    """Both ends of a pipe from a supervisor to its guard, with a server that lives or not."""
+
+    def __init__(self, server_lock: Path) -> None:
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        self.ends = (reading, writing)
+        self.pulse, self.guard, self.server_lock = Pulse(writing), Listening(reading), server_lock
+        self.lease = Lease(lambda: is_held(server_lock))
+
+    def beat(self, now_s: float, silent_since_s: float | None) -> None:
+        self.lease.lease_s, self.lease.silent_since_s = 10.0, silent_since_s
+        self.pulse.beat(self.lease, self.server_lock, now_s)
+
+
+@pytest.fixture
+def heart(tmp_path: Path) -> Iterator[Heart]:
+    heart = Heart(tmp_path / "server.lock")
+    yield heart
+    for end in heart.ends:
+        os.close(end)
+
+
+def test_a_supervisor_hangs_when_it_is_silent_and_its_lease_is_over(heart: Heart) -> None:
+    assert not heart.guard.hangs(1_000)  # it has never beaten
+    heart.beat(100, silent_since_s=100)
+    lock = try_lock(heart.server_lock)
+    assert lock is not None
+    with lock:
+        assert not heart.guard.hangs(200)  # it was heard just now
+        assert heart.guard.hangs(200)
+    heart.beat(300, silent_since_s=300)
+    assert not heart.guard.hangs(301)
+    assert not heart.guard.hangs(309.9)
+
+
+def test_a_supervisor_that_beats_looks_after_its_lease_itself(heart: Heart) -> None:
+    lock = try_lock(heart.server_lock)
+    assert lock is not None
+    with lock:
+        heart.beat(100, silent_since_s=0)
+        assert not heart.guard.hangs(100)
+        assert not heart.guard.hangs(100.9)
+        assert heart.guard.hangs(101)
+
+
+def test_a_silent_supervisor_has_a_whole_lease_from_when_a_server_lives_again(heart: Heart) -> None:
+    heart.beat(100, silent_since_s=100)
+    assert not heart.guard.hangs(200)
+    assert not heart.guard.hangs(200)
+    lock = try_lock(heart.server_lock)
+    assert lock is not None
+    with lock:
+        assert not heart.guard.hangs(210)
+        assert not heart.guard.hangs(219.9)
+        assert heart.guard.hangs(220)
+
+
+def test_a_guard_that_does_not_listen_disturbs_nobody(heart: Heart) -> None:
+    for n in range(5_000):
+        heart.beat(n, silent_since_s=n)
+    assert not heart.guard.hangs(5_000)
+    os.close(heart.ends[0])
+    heart.beat(5_001, silent_since_s=None)
+    heart.ends = (os.open(os.devnull, os.O_RDONLY), heart.ends[1])
+
+
+def test_killing_gives_up_at_its_time() -> None:
+    immortal = stat_of(os.getppid())
+    assert immortal is not None
+    gone = immortal._replace(start_ticks=-1)  # as if another process had taken the pid
+    assert end_all(lambda: [gone], until_s=time.monotonic() + 0.05) == 1
 
 
 # -- timers ------------------------------------------------------------------------------------------------------------

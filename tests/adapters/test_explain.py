@@ -8,7 +8,7 @@ import pytest
 from domain import errors
 from domain.cycle import CycleDecided
 from domain.job import commands as c
-from domain.job.values import FailureClass
+from domain.job.values import AttemptEnd, FailureClass
 from tests.adapters.counter import Counter, a_day, counter
 from tests.builders import NOW, SECOND, need
 
@@ -191,3 +191,57 @@ def test_without_a_deadline_nothing_is_said_of_one(farm: Counter) -> None:
     assert farm.ask("/api/explain/job-1")["late_ms"] is None
     assert "deadline" not in farm.ask("/api/explain/job-1")["text"]
     assert "deadline" not in farm.ask("/api/story/job-1")["rows"][-1]["sentence"]
+
+
+# -- failures --------------------------------------------------------------------------------------------------------
+
+
+def test_a_failed_job_says_how_its_tasks_failed(farm: Counter) -> None:
+    farm.nodes("n1", cores=4)
+    farm.submit("job-1", tasks="1-2", retries=1, backoff_ms=1)
+    farm.cycle()
+    farm.start("job-1")
+    for number, task in ((1, 1), (2, 2)):
+        farm.do(ended("job-1", number, task, exit_code=3, failure=FailureClass.EXIT))
+    farm.clock.advance(SECOND)
+    farm.cycle()
+    farm.do(ended("job-1", 3, 1, failure=FailureClass.LAUNCH, message="there is no program 'blendr'"))
+    farm.do(ended("job-1", 4, 2))
+    told = farm.ask("/api/explain/job-1")
+    (failure,) = told["failures"]
+    assert (failure["task"], failure["attempt"], failure["times"], failure["failure"]) == (1, 3, 2, "launch")
+    said = "Task 1 failed 2 times; the last time: it could not be started (there is no program 'blendr')"
+    assert failure["text"] == said
+    assert f": {said}." in told["text"]
+    (line,) = farm.ask("/api/queue", all=True)["rows"]
+    assert line["note"] == "task 1 failed: it could not be started (there is no program 'blendr')"
+    farm.do(c.RetryJob(job_id="job-1"))
+    assert farm.ask("/api/explain/job-1")["failures"] == []
+
+
+def test_of_many_failures_the_newest_become_sentences(farm: Counter) -> None:
+    farm.nodes("n1", cores=8)
+    farm.submit("job-1", tasks="1-8")
+    farm.cycle()
+    for number in range(1, 9):
+        farm.do(ended("job-1", number, number, signal=9, failure=FailureClass.SIGNAL))
+    told = farm.ask("/api/explain/job-1")
+    assert [each["task"] for each in told["failures"]] == list(range(1, 9))
+    assert "Task 8 failed: signal 9." in told["text"]
+    assert "Task 3 failed" not in told["text"]
+    assert "3 other tasks failed, too." in told["text"]
+
+
+def ended(job_id: str, number: int, task: int, **how: object) -> c.ReportEnded:
+    return c.ReportEnded(job_id=job_id, ends=(AttemptEnd(number, task, **how),))  # type: ignore[arg-type]
+
+
+def test_an_explanation_names_who_held_or_paused_the_job(farm: Counter) -> None:
+    farm.nodes("n1", cores=4)
+    farm.submit("job-1")
+    farm.do(c.HoldJob(job_id="job-1"), by="user:bob")
+    farm.do(c.PauseJob(job_id="job-1"))
+    texts = [each["text"] for each in farm.ask("/api/explain/job-1")["reasons"]]
+    assert texts == ["is held by user:bob", "is paused by user:ada"]
+    at = f"@{farm.app.farm.position}"
+    assert [each["text"] for each in farm.ask("/api/queue", at=at)["rows"][0]["reasons"]] == texts

@@ -19,7 +19,7 @@ from adapters.executors.locks import is_held, try_lock
 from application.ports import AttemptExited, AttemptProgress, AttemptStarted, Launch, NodeGone, NodeUp
 from domain.errors import NodeStateForbids
 from domain.job.values import FailureClass
-from tests.adapters.local_farm import NODES, LocalFarm, descendants, eventually
+from tests.adapters.local_farm import NODES, LocalFarm, descendants, eventually, running_family
 from tests.contracts.executor import Watch, launch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -133,7 +133,7 @@ def test_an_attempt_outlives_its_server_and_is_reported_to_the_next_one(farm: Lo
 def test_an_end_that_no_server_saw_is_reported_when_asked_for(farm: LocalFarm) -> None:
     attempt = counting(farm, "alone", "sleep 0.1; echo openjd_progress: 70")
     server_killed_while_running(farm, "alone", *attempt.work.argv)
-    eventually(lambda: AttemptFiles(Layout(farm.data_dir).attempt(attempt.attempt_id)).read_end())
+    eventually(lambda: not Layout(farm.data_dir).node("node-1").live_attempts())
     watch = farm.executor()
     watch.executor.start([attempt])
     assert watch.end(attempt).exit_code == 0
@@ -161,15 +161,6 @@ def test_a_closed_executor_leaves_its_attempts_alone(farm: LocalFarm) -> None:
 # -- the supervisor dies -----------------------------------------------------------------------------------------------
 
 
-def running_family(farm: LocalFarm, watch: Watch, name: str) -> Launch:
-    """An attempt of four processes, one of them in another session."""
-    attempt = launch(name, "sh", "-c", "sleep 600 & setsid sleep 600 & sleep 600 & wait")
-    watch.executor.start([attempt])
-    watch.started(attempt)
-    eventually(lambda: len(farm.processes(attempt)) == 4)
-    return attempt
-
-
 @pytest.mark.parametrize("guard_too", [False, True])
 def test_when_a_supervisor_dies_its_attempts_are_dead_before_the_node_is_gone(farm: LocalFarm, guard_too: bool) -> None:
     watch = farm.up()
@@ -191,7 +182,7 @@ def test_without_any_server_the_guard_ends_what_a_supervisor_leaves(farm: LocalF
 def test_a_node_that_died_in_silence_is_buried_and_stays_down_until_it_is_started(farm: LocalFarm) -> None:
     server_killed_while_running(farm, "silent", "sh", "-c", "setsid sleep 600 & sleep 600")
     kill_supervisor(farm, guard_too=True)
-    assert farm.processes()
+    eventually(farm.processes)  # a process that is just being executed has no environment to be known by
     watch = farm.executor()
     watch.executor.start([attempt := launch("silent", "true")])
     assert watch.first(NodeGone).why.startswith("its supervisor died")
@@ -230,7 +221,6 @@ def test_an_end_recorded_before_server_and_supervisor_died_counts(farm: LocalFar
     watch.executor.start([attempt])
     assert watch.end(attempt).exit_code == 6
     assert watch.kinds(attempt) == ["started", "exited"]
-    watch.first(NodeGone)
 
 
 def test_killing_a_node_is_noticed_and_leaves_nothing(farm: LocalFarm) -> None:
@@ -260,6 +250,21 @@ def test_a_supervisor_told_to_end_by_signal_ends_in_order(farm: LocalFarm) -> No
     assert watch.first(NodeGone).why == "it was stopped"
 
 
+def test_a_supervisor_that_died_with_nothing_to_do_is_started_at_once(farm: LocalFarm) -> None:
+    farm.up().executor.close()
+    kill_supervisor(farm, guard_too=True)
+    eventually(lambda: not is_held(Layout(farm.data_dir).node("node-1").lock))
+    watch = farm.up()
+    assert not watch.of(NodeGone)
+
+
+def test_an_executor_hangs_up_when_nodes_that_were_told_to_stop_have_ended(farm: LocalFarm) -> None:
+    watch = farm.up(nodes=2)
+    watch.executor.stop_node("node-1")
+    watch.executor.close()
+    assert [is_held(Layout(farm.data_dir).node(f"node-{n}").lock) for n in (1, 2)] == [False, True]
+
+
 def test_a_node_that_is_configured_no_longer_is_stopped(farm: LocalFarm) -> None:
     farm.up(nodes=2).executor.close()
     watch = farm.up(nodes=1)
@@ -276,6 +281,45 @@ def test_a_supervisor_that_cannot_start_is_reported_with_the_cause(farm: LocalFa
     gone = farm.executor().first(NodeGone)
     assert gone.why.startswith("its supervisor could not be started: ")
     assert "directory" in gone.why.lower()
+
+
+def test_a_node_that_is_left_over_finishes_what_it_runs_and_is_not_started_again(farm: LocalFarm) -> None:
+    first = farm.up(nodes=2)
+    first.executor.start([attempt := launch("last", "sleep", "600", node="node-2")])
+    first.started(attempt)
+    first.executor.close()
+    watch = farm.up(left_over=NODES[1:])
+    watch.first(NodeUp, node_id="node-2")
+    watch.executor.start([attempt])
+    watch.started(attempt)
+    kill_node(farm.data_dir, "node-2")
+    gone = watch.first(NodeGone)
+    assert (gone.node_id, gone.verified, gone.for_good) == ("node-2", True, True)
+    watch.forget()
+    watch.executor.start_node("node-2")
+    assert watch.first(NodeGone).for_good
+
+
+def test_a_node_of_an_earlier_configuration_that_is_dead_and_empty_is_not_spoken_of(farm: LocalFarm) -> None:
+    farm.up(nodes=2).executor.close()
+    kill_node(farm.data_dir, "node-2")
+    watch = farm.up()
+    watch.executor.start([attempt := launch("other", "true")])
+    watch.end(attempt)
+    assert not watch.of(NodeGone)
+
+
+def test_a_node_ends_when_nothing_runs_and_no_server_has_lived_for_a_while(farm: LocalFarm) -> None:
+    gate = farm.folder / "gate"
+    watch = farm.up(nodes=2, idle_ms=300)
+    watch.executor.start([attempt := launch("waiting", "sh", "-c", f"while ! [ -e {gate} ]; do sleep 0.02; done")])
+    watch.started(attempt)
+    watch.executor.close()
+    folder, other = (Layout(farm.data_dir).node(f"node-{n}") for n in (1, 2))
+    eventually(other.stopped.exists)
+    assert not folder.stopped.exists()
+    gate.touch()
+    eventually(folder.stopped.exists)
 
 
 # -- the lease ---------------------------------------------------------------------------------------------------------

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from adapters.executors.host import ZERO_CORE_AT_ONCE
 from adapters.executors.local import LocalExecutor, machine_nodes, read_output
 from adapters.importers.openjd import load_template
 from application.ports import (
@@ -17,7 +19,9 @@ from application.ports import (
     AttemptExited,
     AttemptPartial,
     AttemptProgress,
+    AttemptStarted,
     Launch,
+    NodeGone,
     NodeUp,
 )
 from domain.errors import BadInput
@@ -289,6 +293,17 @@ def test_an_attempt_over_its_memory_limit_ends(watch: Watch) -> None:
     assert end.max_rss_mib > 64
 
 
+def test_memory_that_was_used_and_given_back_between_two_looks_counts_in_the_end(watch: Watch) -> None:
+    end = run(watch, python("hasty", "x = b'1' * (300 << 20)", memory_mib=100))
+    assert end.failure is FailureClass.MEMORY
+    assert end.message.endswith("MiB of memory, its limit is 100 MiB")
+    assert end.max_rss_mib >= 300
+
+
+def test_what_a_process_inherits_from_its_supervisor_is_not_held_against_it(watch: Watch) -> None:
+    assert run(watch, launch("tiny", "true", memory_mib=1)).failure is None
+
+
 def test_memory_that_processes_share_is_counted_once(watch: Watch) -> None:
     code = """import os, time
 x = b'1' * (60 << 20)
@@ -297,6 +312,50 @@ for _ in range(3):
         break
 time.sleep(0.8)"""
     assert run(watch, python("sharing", code, memory_mib=130)).failure is None
+
+
+# -- attempts without processor time -----------------------------------------------------------------------------------
+
+
+def test_attempts_without_processor_time_are_bounded_in_number_and_all_have_their_turn(tmp_path: Path) -> None:
+    farm = LocalFarm(tmp_path)
+    try:
+        watch, gate = farm.up(), tmp_path / "gate"
+        script = f"while ! [ -e {gate} ]; do sleep 0.2; done"
+        attempts = [launch("idle", "sh", "-c", script, task=n) for n in range(ZERO_CORE_AT_ONCE + 6)]
+        watch.executor.start(attempts)
+        for attempt in attempts[:ZERO_CORE_AT_ONCE]:
+            watch.started(attempt)
+        *waiting, unwanted, paused = attempts[ZERO_CORE_AT_ONCE:]
+        watch.executor.terminate(unwanted, grace_ms=0)
+        assert watch.end(unwanted).message == "never started"
+        watch.executor.suspend(paused)
+        watch.executor.start(attempts)  # asked for again, as a server does when it is started
+        watch.executor.start([worker := replace(launch("worker", "true"), resources=Resources(millicores=1))])
+        assert watch.end(worker).failure is None
+        assert len({started.attempt_id for started in watch.of(AttemptStarted)}) == ZERO_CORE_AT_ONCE + 1
+        gate.touch()
+        for attempt in (*attempts[:ZERO_CORE_AT_ONCE], *waiting):
+            assert watch.end(attempt).failure is None
+        assert not watch.of(AttemptStarted, attempt_id=paused.attempt_id)
+        watch.executor.resume(paused)
+        assert watch.end(paused).failure is None
+    finally:
+        farm.close()
+
+
+def test_a_node_that_stops_ends_also_those_that_wait_for_their_turn(tmp_path: Path) -> None:
+    farm = LocalFarm(tmp_path)
+    try:
+        watch = farm.up()
+        attempts = [launch("many", "sleep", "600", task=n) for n in range(ZERO_CORE_AT_ONCE + 1)]
+        watch.executor.start(attempts)
+        watch.started(attempts[ZERO_CORE_AT_ONCE - 1])
+        watch.executor.stop_node("node-1")
+        assert watch.end(attempts[-1]).started_ms is None
+        watch.first(NodeGone)
+    finally:
+        farm.close()
 
 
 # -- the process contract ----------------------------------------------------------------------------------------------

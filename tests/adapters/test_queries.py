@@ -138,7 +138,8 @@ def test_the_past_of_any_history_is_what_was_shown_and_what_the_farm_knew(histor
     for job_id, state in jobs.items():
         told = explain(log, job_id, point)
         live = state.ended is None and state.unplaced
-        assert told.reasons == (reason_answers(past.blockers_of(farm, farm.jobs[job_id], farm.now_ms)) if live else ())
+        known = past.blockers_of(farm, farm.jobs[job_id], farm.now_ms) if state.ended is None else ()
+        assert told.reasons == reason_answers(past.said_by(known, "x", "x"))
         assert [wait.to_ms for wait in told.waits].count(None) == (1 if live else 0)
 
 
@@ -373,6 +374,12 @@ def test_what_is_not_there_is_said_to_be_missing(day: Counter, path: str, error:
     ("path", "parameters", "place"),
     [
         ("/api/queue", {"limit": "many"}, "limit"),
+        ("/api/queue", {"limit": -1}, "limit"),
+        ("/api/queue", {"offset": -1}, "offset"),
+        ("/api/workflows", {"limit": -1}, "limit"),
+        ("/api/events", {"limit": 0}, "limit"),
+        ("/api/audit", {"limit": -5}, "limit"),
+        ("/api/audit", {"topic": "nosuch"}, "topic"),
         ("/api/queue", {"all": "perhaps"}, "all"),
         ("/api/queue", {"status": "sleeping"}, "status"),
         ("/api/queue", {"order": "random"}, "order"),

@@ -10,7 +10,7 @@ from adapters import settings
 from adapters.settings import EXAMPLE, FILE_NAME, NodeSettings, Section, Settings, load
 from application.watchdog import Timing
 from domain.errors import BadInput, PolicyInvalid
-from domain.policies import Policies
+from domain.policies import ClientPolicies, Policies
 
 
 def write(folder: Path, text: str) -> Path:
@@ -80,7 +80,14 @@ def test_variables_of_attempts_are_no_settings(tmp_path: Path) -> None:
         ("[named_nodes.'a b']", "named_nodes.a b: an id is plain letters"),
         ("node_count = 2\n[named_nodes.node-2]", "named_nodes.node-2: one of the 2 equal nodes has that name"),
         ("[timing]\nsuspect_ms = 9000\nlease_ms = 8000", "timing.suspect_ms (9000) must not exceed timing.lease_ms"),
-        ("[policies]\norder = 'chaos'", "policies: there is no order policy 'chaos'; known are fifo, priority"),
+        ("[policies]\norder = 'chaos'", "policies: there is no order policy 'chaos'; known are edf, f1"),
+        ("[policies]\nfilters = 'dedicated'", "policies.filters: expected `array | null`, got `str`"),
+        ("[policies]\nbackfill = 0", "policies.backfill: expected `int` >= 1"),
+        ("[policies.clients.studio]\norder = 'fifo'", "there is no setting 'policies.clients.studio.order'"),
+        (
+            "[policies.clients.studio]\nestimate = 'chaos'",
+            "policies: client 'studio': there is no estimate policy 'chaos'",
+        ),
         ("node_count = [", "not TOML"),
     ],
 )
@@ -134,3 +141,26 @@ def test_policies_that_are_not_named_stay_as_they_are() -> None:
 def test_a_node_named_like_none_of_the_equal_ones_is_welcome(tmp_path: Path) -> None:
     write(tmp_path, "node_count = 1\n[named_nodes.node-2]\ncores = 1")
     assert load(tmp_path, {}).named_nodes == {"node-2": NodeSettings(cores=1)}
+
+
+def test_every_family_of_policies_can_be_set_and_differ_for_a_client(tmp_path: Path) -> None:
+    text = """
+        [policies]
+        order = "fifo"
+        priority = "given"
+        estimate = "requested"
+        filters = []
+        backfill = 3
+        [policies.clients.studio]
+        placement = "best-fit"
+    """
+    write(tmp_path, text)
+    assert load(tmp_path, {}).policies.over(Policies(filters=("x",))) == Policies(
+        order="fifo",
+        backfill="depth",
+        parameters={"backfill": {"reservations": 3}},
+        clients={"studio": ClientPolicies(placement="best-fit")},
+    )
+    by_variable = load(tmp_path, {"MILEPOST_POLICIES_BACKFILL": "2", "MILEPOST_POLICIES_ORDER": "sjf"})
+    assert by_variable.policies.over(Policies()).parameters == {"backfill": {"reservations": 2}}
+    assert by_variable.policies.over(Policies()).order == "sjf"

@@ -105,6 +105,21 @@ def test_a_database_without_our_tables_is_no_store(data: Path) -> None:
         read_log(data)
 
 
+def test_a_full_disk_says_nothing_against_the_store(data: Path) -> None:
+    """As on a full disk: no file may grow, not even those that a database makes beside itself."""
+    log = open_log(data)
+    log.close()
+    code = (
+        "import resource, sys; from pathlib import Path; from adapters.store.sqlite import open_log;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024)); open_log(Path(sys.argv[1]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(data)], capture_output=True, text=True, timeout=60, check=False
+    )
+    said = done.stderr.splitlines()[-1]
+    assert said.startswith(f"domain.errors.StoreError: {data / LOG_FILE} cannot be used now: "), done.stderr
+
+
 def test_a_store_that_is_not_there_is_not_made_by_reading(data: Path) -> None:
     with pytest.raises(errors.StoreNotFound) as caught:
         read_log(data)

@@ -17,11 +17,10 @@ from domain.job import commands as c
 from domain.job.events import JobUnqueued, TasksLost, TasksRequeued
 from domain.job.values import AttemptEnd, FailureClass, JobStatus
 from domain.messages import Command
-from domain.node import RetireNode, TakeOffline
 from domain.policies import Policies
 from domain.workflow import WorkflowJobAdded
 from tests.application.desk import Desk
-from tests.builders import NOW, having, need, spec
+from tests.builders import NOW, spec
 
 SECOND = 1_000
 
@@ -148,42 +147,6 @@ def test_a_suspended_client_submits_nothing_until_it_is_reinstated() -> None:
     assert isinstance(refused(desk, submission("job-1", client_id="show")), errors.ClientSuspended)
     desk.do(ReinstateClient(client_id="show"))
     desk.submit("job-1", client_id="show")
-
-
-# -- requirements that can never be met ------------------------------------------------------------------------------
-
-
-def test_a_job_that_no_node_could_ever_hold_is_refused_with_what_is_missing() -> None:
-    desk = Desk()
-    desk.nodes("n1", cores=4, memory_mib=8_000)
-    desk.nodes("n2", cores=8, memory_mib=4_000)
-    error = refused(desk, submission("job-1", requirement=need(16)))
-    assert isinstance(error, errors.RequirementImpossible)
-    assert error.fields["problem"] == "it needs 16 cores, the best node has 8 cores"
-    with_attribute = need(1, attributes=[having("os", "plan9")])
-    assert "'os'" in refused(desk, submission("job-1", requirement=with_attribute)).message
-    assert "licence" in refused(desk, submission("job-1", requirement=need(1, licence=1))).message
-    gang = need(4, slots=3, distinct=True)
-    needs_three = refused(desk, submission("job-1", requirement=gang)).fields["problem"]
-    assert needs_three == "it needs 3 nodes, the farm has 2 that could hold it"
-    memory = refused(desk, submission("job-1", requirement=need(1, memory_mib=65_536))).fields["problem"]
-    assert memory == "it needs 64 GiB memory, the best node has 7.81 GiB memory"
-
-
-def test_before_any_node_is_known_nothing_is_impossible() -> None:
-    desk = Desk()
-    desk.submit("job-1", requirement=need(1_000))
-    assert desk.status("job-1") is JobStatus.QUEUED
-
-
-def test_a_node_that_is_only_away_makes_nothing_impossible_but_one_that_left_for_good_does() -> None:
-    desk = Desk()
-    desk.nodes("n1", cores=4)
-    desk.nodes("n2", cores=16)
-    desk.do(TakeOffline(node_id="n2"))
-    desk.submit("job-1", requirement=need(16))
-    desk.do(RetireNode(node_id="n2"))
-    assert isinstance(refused(desk, submission("job-2", requirement=need(16))), errors.RequirementImpossible)
 
 
 # -- dependencies ----------------------------------------------------------------------------------------------------

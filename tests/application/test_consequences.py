@@ -256,6 +256,18 @@ def test_a_workflow_ends_although_an_attempt_of_a_cancelled_job_still_stops() ->
     desk.check()
 
 
+def test_a_chain_beside_what_is_stuck_goes_on_to_its_end() -> None:
+    desk = desk_with(
+        "job-0", "job-1", "job-2", "job-3", "job-4", edges=[("job-0", "job-1"), ("job-2", "job-3"), ("job-3", "job-4")]
+    )
+    desk.run("job-0", failure=FailureClass.EXIT)
+    desk.finish("job-2")
+    desk.run("job-3")
+    assert desk.workflow().ended is None
+    desk.run("job-4")
+    assert desk.workflow().ended is JobStatus.FAILED
+
+
 def test_a_retry_opens_an_ended_workflow_and_it_ends_again() -> None:
     desk = desk_with("job-1", "job-2")
     desk.run("job-1", failure=FailureClass.EXIT)

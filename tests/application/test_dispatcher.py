@@ -115,7 +115,7 @@ def test_a_launch_has_all_that_an_executor_needs() -> None:
     assert launch.nodes == (("n1", 2),)
     assert launch.resources == resources(2, memory_mib=200)
     assert (launch.walltime_ms, launch.grace_ms, launch.output_dir) == (5_000, 700, "/o")
-    assert (launch.work.argv, launch.workflow_id, launch.restore_from) == (("true",), None, None)
+    assert (launch.work.argv, launch.workflow_id, launch.restore_from) == (("true",), "job-1", None)
     assert launch == launch_of(station.desk.job("job-1"), 1)
 
 

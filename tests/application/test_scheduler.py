@@ -1,13 +1,15 @@
 """Cycles: a plan is appended whole or not at all, and reasons are recorded when they change, not every time."""
 
 import threading
+from pathlib import Path
 
 import pytest
 
+from adapters.store.sqlite import LOG_FILE, SQLiteLog, open_log
 from application.commands import AdoptPolicies
-from application.scheduler import NUMBERS_MS, Scheduler
+from application.scheduler import Scheduler
 from domain import blockers, errors
-from domain.cycle import DAY_MS, CycleDecided, cycle_stream
+from domain.cycle import DAY_MS, NUMBERS_MS, CycleDecided, cycle_stream
 from domain.decisions import ReasonCode, segment_name
 from domain.job import commands as c
 from domain.job.events import TasksPlaced
@@ -162,17 +164,17 @@ def test_numbers_alone_are_refreshed_at_most_once_a_minute() -> None:
     assert NUMBERS_MS == MINUTE
 
 
-def test_a_new_process_refreshes_numbers_a_minute_after_its_first_look() -> None:
+def test_a_new_process_refreshes_numbers_when_the_old_one_would_have() -> None:
     clock = ManualClock()
     desk = busy_desk(clock)
     desk.cycle()
     desk.submit("job-3", cores=2)
+    clock.advance(MINUTE - 1)
     again = Desk(log=desk.log, clock=clock)
-    clock.advance(10 * MINUTE)
     before = again.position
     again.cycle()
     assert again.position == before
-    clock.advance(MINUTE)
+    clock.advance(1)
     again.cycle()
     assert again.app.farm.blocked[SEGMENT].jobs == 2
 
@@ -271,6 +273,41 @@ def test_the_loop_places_what_comes_until_it_is_told_to_stop() -> None:
     loop.join(5)
     assert not loop.is_alive()
     desk.check()
+
+
+def test_the_loop_places_what_another_process_submits_although_nothing_happens_here(tmp_path: Path) -> None:
+    open_log(tmp_path).close()
+    first, second = SQLiteLog(tmp_path / LOG_FILE), SQLiteLog(tmp_path / LOG_FILE)
+    here, elsewhere = Desk(log=first), Desk(log=second)
+    here.nodes("n1")
+    placed, stop = threading.Event(), threading.Event()
+    here.app.listen(lambda rs: placed.set() if any(isinstance(r.event, TasksPlaced) for r in rs) else None)
+    scheduler = Scheduler(here.app, patience_s=0.02)
+    loop = threading.Thread(target=scheduler.run, args=(stop,))
+    loop.start()
+    elsewhere.app.catch_up()
+    elsewhere.submit("job-1")
+    heard = placed.wait(5)
+    stop.set()
+    scheduler.wake()
+    loop.join(5)
+    assert heard
+    elsewhere.app.catch_up()
+    assert elsewhere.status("job-1") is JobStatus.RUNNING
+    first.close()
+    second.close()
+
+
+def test_the_log_is_asked_for_news_only_when_nothing_was_heard_for_a_while() -> None:
+    desk = Desk()
+    desk.nodes("n1")
+    Desk(log=desk.log).submit("job-1")
+    assert desk.cycle().decisions == ()
+    desk.scheduler._hear_of_others()
+    assert [place.job_id for place in desk.cycle().decisions] == ["job-1"]
+    before = desk.position
+    desk.scheduler._hear_of_others()
+    assert desk.position == before
 
 
 def test_policies_in_force_are_those_of_the_log() -> None:

@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 
 from application.ports import NodeGone, NodeHeartbeat, NodeUp
-from application.watchdog import MAX_DOUBLINGS, Timing, Watchdog
+from application.watchdog import AT_ONCE, MAX_DOUBLINGS, Timing, Watchdog
+from domain import errors
 from domain.dependency import DeclareDependency
 from domain.job import commands as c
-from domain.job.values import JobStatus, StopCause
+from domain.job.values import Job, JobStatus, StopCause
 from domain.messages import Event
 from domain.node import (
     DrainNode,
@@ -163,6 +164,17 @@ def test_a_node_that_was_lost_for_its_silence_alone_comes_back_when_it_speaks() 
     assert watch.count(NodeOnline) == 2
 
 
+def test_a_silent_node_is_given_up_only_when_the_executor_is_sure_that_nothing_runs_there() -> None:
+    watch = watch_over("n1")
+    watch.executor.unfenced = {"n1"}
+    watch.passes(HOUR)
+    assert watch.status() is NodeStatus.ONLINE
+    assert not watch.desk.node("n1").takes_work
+    watch.executor.unfenced = set()
+    watch.passes(1)
+    assert watch.status() is NodeStatus.OFFLINE
+
+
 def test_a_node_that_never_speaks_after_a_restart_is_lost_after_lease_and_margin() -> None:
     watch = restarted(watch_over("n1"))
     watch.passes(LEASE + MARGIN)
@@ -193,6 +205,20 @@ def test_after_a_restart_the_dead_are_declared_lost_only_when_one_lease_has_pass
     watch.passes(1)
     assert watch.desk.last(NodeLost).why == "its supervisor died"
     assert watch.count(NodeLost) == 1
+
+
+def test_a_death_that_the_executor_has_made_sure_of_counts_at_once() -> None:
+    watch = restarted(watch_over("n1"))
+    watch.dog.hear([NodeGone(node_id="n1", why="its supervisor died", verified=True)])
+    assert watch.count(NodeLost) == 1
+
+
+def test_a_node_that_is_gone_for_good_is_not_started_again_and_not_waited_for() -> None:
+    watch = watch_over("n1")
+    watch.dog.hear([NodeGone(node_id="n1", why="it is configured no longer", for_good=True)])
+    assert watch.dog.settled(["n1"])
+    watch.passes(HOUR)
+    assert watch.executor.calls == []
 
 
 def test_a_death_that_was_seen_does_not_wait_for_one_that_was_not() -> None:
@@ -321,6 +347,32 @@ def test_a_job_is_queued_when_its_start_time_has_come() -> None:
     assert watch.desk.status("job-1") is JobStatus.QUEUED
 
 
+def test_many_jobs_with_the_same_start_time_are_queued_in_few_commits() -> None:
+    watch = watch_over("n1")
+    count = AT_ONCE + 3
+    watch.desk.submit(*(f"job-{number}" for number in range(count)), not_before_ms=NOW + 1)
+    commits: list[int] = []
+    watch.desk.app.listen(lambda recorded: commits.append(len(recorded)))
+    watch.passes(1, "n1")
+    assert commits == [AT_ONCE, 3]
+    assert all(job.queued for job in watch.desk.app.farm.jobs.values())
+
+
+def test_a_store_that_fails_when_something_is_due_is_not_passed_over() -> None:
+    watch = watch_over("n1")
+    watch.desk.submit("job-1", not_before_ms=NOW + 1)
+
+    def fails(*args: object, **kwargs: object) -> int:
+        raise errors.VersionConflict()
+
+    append, watch.desk.log.append = watch.desk.log.append, fails  # type: ignore[method-assign]
+    with pytest.raises(errors.VersionConflict):
+        watch.passes(1, "n1")
+    watch.desk.log.append = append  # type: ignore[method-assign]
+    watch.passes(0, "n1")
+    assert watch.desk.status("job-1") is JobStatus.QUEUED
+
+
 def test_a_job_waits_for_its_dependencies_also_when_its_time_has_come() -> None:
     watch = watch_over("n1")
     watch.desk.submit("job-1")
@@ -388,3 +440,20 @@ def test_time_in_a_pause_is_no_walltime() -> None:
     assert stopping(watch) is None
     watch.passes(1, "n1")
     assert stopping(watch) is StopCause.WALLTIME
+
+
+def test_a_look_costs_what_is_due_and_not_what_lives() -> None:
+    watch = running()
+    watch.desk.start("job-1")
+    watch.desk.submit("job-2", not_before_ms=NOW + HOUR)
+    watch.desk.app.farm.jobs = Closed(watch.desk.app.farm.jobs)
+    assert watch.dog._due(NOW + WALLTIME) == []
+
+
+class Closed(dict[str, Job]):
+    """The jobs of a farm that nobody may walk through."""
+
+    def items(self) -> Any:
+        raise AssertionError("somebody walks through all jobs")
+
+    __iter__ = keys = values = items

@@ -1,9 +1,11 @@
 """All rows, in the order of the table."""
 
-from tests.benchmarks import append, commands, cycles, recovery, whole_path
+from tests.benchmarks import accasim_peer, append, commands, cycles, recovery, simulation, whole_path
 from tests.benchmarks.harness import Row
 from tests.projections import catch_up
 
+LEFT_OUT: tuple[Row, ...] = () if accasim_peer.is_installed() else simulation.PEER_ROWS
+"""Rows that stand on a peer that is not installed."""
 ROWS: tuple[Row, ...] = (
     *append.ROWS,
     *commands.ROWS,
@@ -11,4 +13,6 @@ ROWS: tuple[Row, ...] = (
     *recovery.ROWS,
     *catch_up.ROWS,
     *cycles.ROWS,
+    *simulation.ROWS,
+    *(row for row in simulation.PEER_ROWS if row not in LEFT_OUT),
 )

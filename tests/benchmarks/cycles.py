@@ -13,10 +13,11 @@ from pathlib import Path
 from adapters.clock import SystemClock, SystemIds
 from adapters.store.sqlite import open_log
 from application.app import Application
-from application.scheduler import Scheduler
+from application.cycles import Cycles
 from domain import blockers
 from domain.cycle import CycleDecided
-from domain.decisions import Plan, Reason, ReasonCode
+from domain.decisions import Reason, ReasonCode
+from domain.replanning import Planned
 from tests.benchmarks import cluster, workload
 from tests.benchmarks.cluster import Cluster, Scale
 from tests.benchmarks.harness import Pair, Row, Size, processor_seconds, seconds
@@ -75,10 +76,10 @@ def after_one(size: Size, directory: Path) -> Iterator[Pair]:
 # -- what reasons cost -------------------------------------------------------------------------------------------------
 
 
-class _Silent(Scheduler):
+class _Silent(Cycles):
     """Records no reasons."""
 
-    def _changed_reasons(self, made: Plan, now_ms: int) -> CycleDecided | None:
+    def _changed_reasons(self, planned: Planned, now_ms: int) -> CycleDecided | None:
         return None
 
 
@@ -101,9 +102,9 @@ def reasons(size: Size, directory: Path) -> Iterator[Pair]:
     Cluster(_scale(size), log)
     log.close()
 
-    def cycle(scheduler: type[Scheduler]) -> float:
+    def cycle(kind: type[Cycles]) -> float:
         log = open_log(workload.copy(directory / "before", directory / "copy"))
-        made = scheduler(Application(log, SystemClock(), SystemIds()))
+        made = kind(Application(log, SystemClock(), SystemIds()))
         try:
             return seconds(made.cycle)
         finally:
@@ -113,7 +114,7 @@ def reasons(size: Size, directory: Path) -> Iterator[Pair]:
         with _without_reasons():
             return cycle(_Silent)
 
-    yield Pair(floor, lambda: cycle(Scheduler))
+    yield Pair(floor, lambda: cycle(Cycles))
 
 
 _KERNEL = "bitset kernel that only places"

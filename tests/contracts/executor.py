@@ -246,6 +246,24 @@ class ExecutorContract:
         watch.executor.terminate(attempt, grace_ms=5_000)
         assert watch.end(attempt).signal == 15
 
+    def test_fencing_a_node_ends_what_runs_there_and_nothing_else(self, watch: Watch) -> None:
+        watch.executor.start([attempt := launch("fenced", *LASTS), other := launch("spared", *LASTS, node="node-2")])
+        watch.started(attempt)
+        watch.started(other)
+        assert watch.executor.fence("node-1")
+        watch.first(NodeGone, node_id="node-1")
+        assert not watch.of(AttemptExited, attempt_id=other.attempt_id)
+        watch.executor.start([attempt])
+        assert watch.end(attempt).failure is FailureClass.LOST
+        assert watch.executor.fence("node-1")
+        watch.forget()
+        watch.executor.start_node("node-1")
+        watch.first(NodeUp, node_id="node-1")
+        assert not watch.of(NodeGone)
+
+    def test_of_a_node_that_nobody_knows_nothing_is_left(self, watch: Watch) -> None:
+        assert watch.executor.fence("node-9")
+
     def test_nodes_give_signs_of_life(self, watch: Watch) -> None:
         watch.forget()
         watch.first(NodeHeartbeat, node_id="node-1")

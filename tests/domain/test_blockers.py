@@ -1,18 +1,20 @@
 """Why not: what no node could ever hold, what the nodes cannot hold now, and all that keeps one job waiting."""
 
+from typing import Any
+
 import pytest
 
 from domain import blockers
 from domain.decisions import Blocked, Reason, ReasonCode, segment_name
 from domain.dependency import Dependency, DependencyState
 from domain.job.values import Attempt, Priority
-from domain.node import NodeStatus
+from domain.node import Node, NodeStatus
 from domain.planner import plan
 from domain.policies import Policies
 from domain.resources import Requirement
 from tests.builders import NOW, farm, having, job, need, node
 
-OFF = {"status": NodeStatus.OFFLINE}
+OFF: dict[str, Any] = {"status": NodeStatus.OFFLINE}
 TOO_LARGE, MISSING = ReasonCode.TOO_LARGE, ReasonCode.ATTRIBUTE_MISSING
 
 NODES = [
@@ -59,7 +61,7 @@ def test_a_node_that_has_left_for_good_makes_nothing_possible() -> None:
     assert blockers.impossible(farm([gone]).index, need(99)) == ()
 
 
-def reasons_for(requirement: Requirement, *nodes: object) -> tuple[Reason, ...]:
+def reasons_for(requirement: Requirement, *nodes: Node) -> tuple[Reason, ...]:
     (blocked,) = plan(farm(nodes, [job(requirement=requirement)]), Policies(), NOW).passed_over
     return blocked.reasons
 
@@ -113,7 +115,9 @@ RECORDED = Blocked(segment_name("show", Priority.MEDIUM, need(1)), (SHORT,), 1)
         ),
     ],
 )
-def test_a_job_waits_for_its_own_reasons_and_those_recorded_for_its_segment(fields: dict, reasons: tuple) -> None:
+def test_a_job_waits_for_its_own_reasons_and_those_recorded_for_its_segment(
+    fields: dict[str, Any], reasons: tuple[Reason, ...]
+) -> None:
     made = farm([], [job("job-1", **fields)], blocked=(RECORDED,))
     assert blockers.of_job(made, made.jobs["job-1"], NOW) == reasons
 

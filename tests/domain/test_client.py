@@ -68,12 +68,15 @@ def test_shares_change_at_any_time() -> None:
 
 
 def test_a_client_can_be_suspended_and_reinstated() -> None:
-    suspend, reinstate = client.SuspendClient(client_id="show", why="unpaid"), client.ReinstateClient(client_id="show")
+    suspend, reinstate = (
+        client.SuspendClient(client_id="show", why="unpaid"),
+        client.ReinstateClient(client_id="show", why="paid"),
+    )
     given(registered).when(reinstate).then_nothing()
     after = given(registered).when(suspend).then(suspended)
     assert after.state.suspended
     after.when(suspend).then_nothing()
-    assert not after.when(reinstate).then(client.ClientReinstated(**ID)).state.suspended
+    assert not after.when(reinstate).then(client.ClientReinstated(**ID, why="paid")).state.suspended
 
 
 def test_a_change_of_shares_leaves_a_suspension_in_force() -> None:

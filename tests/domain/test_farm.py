@@ -33,6 +33,8 @@ from tests.history import (
     wind_down,
 )
 
+UNSUCCESSFUL = (JobStatus.FAILED, JobStatus.CANCELLED)
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(FarmSnapshot).decode
 
@@ -107,6 +109,27 @@ def test_the_farm_holds_what_lives_and_nothing_else(history: History) -> None:
 
 
 @given(histories())
+def test_a_workflow_is_counted_as_its_jobs_stand(history: History) -> None:
+    farm, states = history.farm, history.states
+    assert farm.tallies.keys() == farm.workflows.keys()
+    for workflow_id, tally in farm.tallies.items():
+        jobs = [states.get(job_id) for job_id in farm.workflows[workflow_id].jobs]
+        left = [each for each in jobs if each is None or each.ended is None]
+        assert tally.left == len(left)
+        assert tally.going == sum(1 for each in left if each is not None and (each.queued or each.live))
+        assert tally.bad == sum(1 for each in jobs if each is not None and each.ended in UNSUCCESSFUL)
+
+
+@given(histories())
+def test_back_offs_end_when_a_look_at_every_job_says_so(history: History) -> None:
+    farm = history.farm
+    ends = [(ms, each.spec.job_id) for each in farm.jobs.values() for ms, _ in each.delayed]
+    for now_ms in {history.now_ms, *(ms + more for ms, _ in ends for more in (-1, 0, 1))}:
+        assert farm.delayed_due(now_ms) == sorted({job_id for ms, job_id in ends if ms <= now_ms})
+        assert farm.next_back_off(now_ms) == min((ms for ms, _ in ends if ms > now_ms), default=None)
+
+
+@given(histories())
 def test_what_is_free_is_what_is_not_held(history: History) -> None:
     farm = history.farm
     held = dict.fromkeys(farm.nodes, NOTHING)
@@ -147,7 +170,17 @@ def test_a_farm_on_which_everything_has_ended_remembers_nothing_of_it(history: H
         bypass = dependency.BypassDependency(dependency_id=edge.dependency_id)
         assert edge.blocks
         assert history.ask(dependency, edge.dependency_id, bypass)
-    tables = ("jobs", "workflows", "dependencies", "outcomes", "incoming", "outgoing", "delayed")
+    tables = (
+        "jobs",
+        "workflows",
+        "dependencies",
+        "outcomes",
+        "tallies",
+        "incoming",
+        "outgoing",
+        "delayed",
+        "back_offs",
+    )
     assert {name: len(getattr(farm, name)) for name in tables} == dict.fromkeys(tables, 0)
     assert (len(farm.queue), farm.queue.lines) == (0, {})
     assert not any(use.tasks or use.millicores or use.gpus for use in farm.use.values())
@@ -226,6 +259,26 @@ def test_a_retried_job_of_a_live_workflow_has_no_outcome_any_more(how: str) -> N
     farm = history.farm if how == "apply" else Farm.fold(history.rows)
     assert farm.outcomes == {"wf-0": {}}
     assert farm.jobs["job-0a"].waiting == "1-3"
+
+
+def test_a_workflow_that_grows_and_shrinks_is_counted_on() -> None:
+    history = small()
+
+    def counts() -> tuple[int, int, int]:
+        tally = history.farm.tallies["wf-0"]
+        return tally.left, tally.going, tally.bad
+
+    assert counts() == (2, 1, 0), "job-0b waits for job-0a"
+    history.ask(workflow, "wf-0", workflow.AddWorkflowJob(workflow_id="wf-0", job_id="job-0c"))
+    assert counts() == (3, 1, 0), "it is named, but not submitted yet"
+    history.ask(job, "job-0c", c.SubmitJob(spec=spec("job-0c", workflow_id="wf-0")))
+    assert counts() == (3, 2, 0)
+    history.of_job(c.CancelJob, "job-0a")
+    assert counts() == (2, 1, 1), "it still stops"
+    end_attempts(history, "job-0a", (1, 2, 3), FailureClass.SIGNAL)
+    assert counts() == (2, 1, 1)
+    history.of_job(c.RetryJob, "job-0a")
+    assert counts() == (3, 2, 0)
 
 
 def test_questions_about_edges_are_answered_in_order() -> None:

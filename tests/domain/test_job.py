@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from domain import job
-from domain.errors import JobEnded, JobExists, JobInvalid, JobNotEnded, JobNotFound
+from domain.errors import JobEnded, JobExists, JobInvalid, JobNotEnded, JobNotFound, NothingToRetry
 from domain.job import commands as c
 from domain.job import events as e
 from domain.job.decide import _DECIDE
@@ -234,9 +234,13 @@ def test_cancelling_a_job_that_runs_nothing_ends_it_at_once() -> None:
     assert (after.state.waiting, after.state.cancelled, after.state.ended_ms) == ("", "1-9", NOW)
 
 
-@pytest.mark.parametrize("facts", ENDINGS)
-def test_cancelling_an_ended_job_changes_nothing(facts: tuple[e.JobEvent, ...]) -> None:
-    given(*facts).when(c.CancelJob(job_id="job-1")).then_nothing()
+def test_cancelling_a_cancelled_job_changes_nothing() -> None:
+    given(submitted(), e.JobCancelled(**ID)).when(c.CancelJob(job_id="job-1")).then_nothing()
+
+
+@pytest.mark.parametrize("facts", [each for each in ENDINGS if not isinstance(each.values[0][-1], e.JobCancelled)])
+def test_a_job_that_completed_or_failed_cannot_be_cancelled(facts: tuple[e.JobEvent, ...]) -> None:
+    given(*facts).when(c.CancelJob(job_id="job-1")).then_raises(JobEnded, verb="cancel")
 
 
 def test_cancelling_a_running_job_tells_its_attempts_to_stop_and_they_hold_on_until_they_have() -> None:
@@ -306,8 +310,8 @@ def test_a_job_cancelled_while_paused_is_not_paused_any_more_when_it_is_retried(
     assert (state.paused, state.paused_at_ms) == (False, None)
 
 
-def test_retrying_a_completed_job_changes_nothing() -> None:
-    given(*COMPLETED).when(c.RetryJob(job_id="job-1")).then_nothing()
+def test_a_job_of_which_nothing_failed_cannot_be_retried() -> None:
+    given(*COMPLETED).when(c.RetryJob(job_id="job-1")).then_raises(NothingToRetry, status=JobStatus.COMPLETED)
 
 
 def test_a_job_that_has_not_ended_cannot_be_retried() -> None:
@@ -349,6 +353,32 @@ def test_an_attempt_id_names_job_task_and_number() -> None:
 def test_times_beyond_the_calendar_are_refused(field: str) -> None:
     with pytest.raises(JobInvalid, match="no time between"):
         job.decide(None, c.SubmitJob(spec=spec(**{field: 10**30})), NOW)
+
+
+def test_a_name_that_is_longer_than_a_line_is_refused() -> None:
+    assert job.decide(None, c.SubmitJob(spec=spec(name="x" * 200)), NOW)
+    with pytest.raises(JobInvalid, match="its name is longer than 200 characters"):
+        job.decide(None, c.SubmitJob(spec=spec(name="x" * 201)), NOW)
+
+
+RUNS = (submitted(), placed())
+
+
+@pytest.mark.parametrize(
+    ("facts", "asked"),
+    [
+        ((submitted(), e.JobHeld(**ID)), c.UnholdJob(job_id="job-1", why="enough")),
+        ((submitted(),), c.PauseJob(job_id="job-1", why="enough")),
+        ((submitted(), e.JobPaused(**ID)), c.ResumeJob(job_id="job-1", why="enough")),
+        ((submitted(),), c.PrioritizeJob(job_id="job-1", priority=Priority.LOW, why="enough")),
+        ((submitted(),), c.SetDeadline(job_id="job-1", deadline_ms=NOW, why="enough")),
+        (RUNS, c.RequeueTasks(job_id="job-1", why="enough")),
+        ((submitted(), e.JobCancelled(**ID)), c.RetryJob(job_id="job-1", why="enough")),
+    ],
+)
+def test_what_a_person_says_stands_in_the_fact(facts: tuple[e.JobEvent, ...], asked: c.JobCommand) -> None:
+    (fact,) = given(*facts).when(asked).facts
+    assert fact.why == "enough"  # type: ignore[attr-defined]
 
 
 def test_a_name_that_is_not_unicode_is_refused() -> None:

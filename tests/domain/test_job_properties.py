@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from domain import intervals, job
-from domain.errors import JobEnded, JobNotEnded, TasksNotWaiting
+from domain.errors import JobEnded, JobNotEnded, NothingToRetry, TasksNotWaiting
 from domain.job import commands as c
 from domain.job import events as e
 from domain.job.values import AttemptEnd, FailureClass, JobStatus, Placement, Priority, StopCause
@@ -144,9 +144,10 @@ class JobMachine(RuleBasedStateMachine):
         if failure is None:
             self.failures.pop(task, None)
             return SUCCEEDED
-        if told is StopCause.CANCELLED or (told is StopCause.REQUEUED and self.ended):
+        goes_on = told in (StopCause.REQUEUED, StopCause.GANG_BROKEN)
+        if told is StopCause.CANCELLED or (goes_on and self.ended):
             return CANCELLED
-        if told is StopCause.REQUEUED:
+        if goes_on:
             return WAITING
         if failure is FailureClass.LOST:
             return CANCELLED if self.ended else WAITING
@@ -203,7 +204,11 @@ class JobMachine(RuleBasedStateMachine):
 
     @rule()
     def cancel(self) -> None:
-        self.ask(c.CancelJob(job_id="job-1"))
+        command = c.CancelJob(job_id="job-1")
+        if self.ended in (JobStatus.COMPLETED, JobStatus.FAILED):
+            self.refused(command, JobEnded)
+            return
+        self.ask(command)
         if self.ended is None:
             self.ended = JobStatus.CANCELLED
             self.tell(list(self.attempts), StopCause.CANCELLED)
@@ -215,14 +220,14 @@ class JobMachine(RuleBasedStateMachine):
         command = c.RetryJob(job_id="job-1")
         if self.ended is None or self.attempts:
             return self.refused(command, JobNotEnded)
-        facts = self.ask(command)
         again = [t for t, s in self.task.items() if s in (FAILED, CANCELLED)]
-        assert bool(facts) == bool(again)
-        if again:
-            assert facts[0].job == self.state
-            assert job.evolve(None, facts[0]) == self.state, "a reader who forgot the job learns all of it"
-            self.task |= dict.fromkeys(again, WAITING)
-            self.failures, self.ended, self.flags["paused"] = {}, None, False
+        if not again:
+            return self.refused(command, NothingToRetry)
+        facts = self.ask(command)
+        assert facts[0].job == self.state
+        assert job.evolve(None, facts[0]) == self.state, "a reader who forgot the job learns all of it"
+        self.task |= dict.fromkeys(again, WAITING)
+        self.failures, self.ended, self.flags["paused"] = {}, None, False
         return None
 
     # -- what always holds ---------------------------------------------------------------------------------------

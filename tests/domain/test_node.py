@@ -112,7 +112,7 @@ def test_a_draining_node_takes_no_work_until_it_is_undrained_even_if_it_restarts
     after.when(ask(node.DrainNode)).then_nothing()
     restarted = given(*after.facts, node.NodeLost(**ID, why="power"), online)
     assert not restarted.state.takes_work
-    assert restarted.when(ask(node.UndrainNode)).then(node.NodeUndrained(**ID)).state.takes_work
+    assert restarted.when(ask(node.UndrainNode)).then(node.NodeUndrained(**ID, why="w")).state.takes_work
     given(*UP).when(ask(node.UndrainNode)).then_nothing()
 
 

@@ -108,6 +108,57 @@ def test_the_most_free_node_is_the_lowest_of_those_with_the_most(sizes: list, ch
     assert plain.index.most_free(mask(list(range(len(free)))), resource) == free.index(max(free))
 
 
+@given(capacities, steps, requirements)
+def test_the_worst_fit_is_the_roomiest_node_that_keeps_gpus_free(
+    sizes: list, changes: list, wanted: Requirement
+) -> None:
+    plain = Plain(sizes)
+    for change in changes:
+        plain.step(*change)
+    index, per_slot = plain.index, wanted.resources
+    fitting = index.fitting(wanted)
+
+    def roominess(number: int) -> tuple[int, ...]:
+        gpus, millicores = max(0, index.free[number].gpus), max(0, index.free[number].millicores)
+        return (-gpus, -millicores, number) if per_slot.gpus else (gpus > 0, -millicores, number)
+
+    assert index.worst_fit(fitting, per_slot) == min(bits(fitting), key=roominess, default=-1)
+
+
+@given(capacities, steps)
+def test_a_node_is_unused_when_all_its_cores_and_gpus_are_free(sizes: list, changes: list) -> None:
+    plain = Plain(sizes)
+    for change in changes:
+        plain.step(*change)
+    free, capacity = plain.index.free, [each.capacity for each in plain.nodes]
+    whole = [
+        n for n in range(len(free)) if (free[n].millicores, free[n].gpus) == (capacity[n].millicores, capacity[n].gpus)
+    ]
+    assert plain.index.unused() == mask(whole)
+
+
+def os_and_gpus(attributes: dict, capacity: Resources) -> tuple:
+    return attributes.get("os", ()), capacity.gpus
+
+
+@given(capacities, steps, st.integers(0, 63))
+def test_groups_follow_every_change_of_a_node(sizes: list, changes: list, among: int) -> None:
+    plain = Plain(sizes)
+    for change in changes:
+        plain.index.grouped(os_and_gpus)  # what is remembered must not grow stale
+        plain.step(*change)
+    groups = plain.index.fork().grouped(os_and_gpus)
+    answers = [os_and_gpus(each.attributes, each.capacity) for each in plain.nodes]
+    assert groups.answers == answers
+    assert groups.masks == {a: mask([n for n, each in enumerate(answers) if each == a]) for a in answers}
+    among &= mask(list(range(len(sizes))))
+    first: dict[tuple, int] = {}
+    for number in bits(among):
+        free = plain.index.free[number]
+        first.setdefault((answers[number], max(0, free.millicores), max(0, free.gpus)), number)
+    assert sorted(plain.index.one_of_each(among, groups)) == sorted(first.values())
+
+
 @given(capacities, steps, steps)
 def test_a_fork_changes_without_touching_what_it_came_from(sizes: list, changes: list, later: list) -> None:
     plain = Plain(sizes)
@@ -131,6 +182,19 @@ def test_scarce_nodes_and_large_gaps_are_kept_for_last() -> None:
         index.put(each)
     wanted = need(2)
     assert [index.ids[n] for n in index.by_best_fit(index.fitting(wanted))] == ["c", "d", "a", "b"]
+
+
+def test_load_spreads_over_the_roomiest_nodes_and_off_free_gpus() -> None:
+    index = NodeIndex()
+    for each in (node("a", 16, gpus=1), node("b", 4), node("c", 8), node("d", 8), node("e", 4, gpus=2)):
+        index.put(each)
+    plain, with_gpu = need(1), need(1, gpus=1)
+    everybody = index.fitting(plain)
+    assert index.worst_fit(everybody, plain.resources) == index.numbers["c"]
+    assert index.worst_fit(everybody & ~0b1100, plain.resources) == index.numbers["b"]
+    assert index.worst_fit(0b10001, plain.resources) == index.numbers["a"]  # only nodes with GPUs are left
+    assert index.worst_fit(index.fitting(with_gpu), with_gpu.resources) == index.numbers["e"]
+    assert index.worst_fit(0, plain.resources) == -1
 
 
 def test_a_node_that_shrinks_below_what_it_holds_fits_nothing_until_enough_is_given_back() -> None:

@@ -1,19 +1,21 @@
 """plan() by example: who goes first, where tasks go, what is left out, and what is said about it."""
 
+from typing import Any
+
 import pytest
 
 from domain.decisions import Blocked, Place, Plan, Reason, ReasonCode, segment_name
-from domain.job.values import Attempt, Placement, PlacementReason, Priority
+from domain.job.values import Attempt, Job, Placement, PlacementReason, Priority
 from domain.node import NodeStatus
 from domain.planner import plan
 from domain.policies import Policies
-from tests.builders import FIFO, NOW, STRICT, client, farm, having, job, need, node, placements, running
+from tests.builders import FIFO, HOUR, NOW, STRICT, client, farm, having, job, need, node, placements, running
 
 GREEDY = Policies()
 ON_N1, ON_N2, ON_N3 = (("n1", 1),), (("n2", 1),), (("n3", 1),)
 
 
-def planned(*args: object, by: Policies = GREEDY, **fields: object) -> Plan:
+def planned(*args: Any, by: Policies = GREEDY, **fields: Any) -> Plan:
     return plan(farm(*args, **fields), by, NOW)
 
 
@@ -77,6 +79,34 @@ def test_in_strict_order_nothing_starts_before_the_head_of_the_queue() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("first", "why"),
+    [
+        (job("job-1", cores=1, client_id="limited"), ReasonCode.CLIENT_LIMIT),
+        (job("job-1", cores=1, client_id="gone"), ReasonCode.CLIENT_SUSPENDED),
+        (job("job-1", cores=5), ReasonCode.TOO_LARGE),
+        (job("job-1", requirement=need(1, attributes=[having("os", "vms")])), ReasonCode.ATTRIBUTE_MISSING),
+        (job("job-1", requirement=need(1, gpus=1)), ReasonCode.NODES_UNAVAILABLE),
+    ],
+)
+def test_in_strict_order_a_job_that_waits_for_anything_but_room_holds_up_nobody(first: Job, why: ReasonCode) -> None:
+    """Its client's limit, an impossible demand, a node that is away: nobody knows for how long."""
+    clients = [client("limited", max_tasks=0), client("gone", suspended=True)]
+    nodes = [node(cores=4), node(cores=4, gpus=1, status=NodeStatus.OFFLINE)]
+    made = planned(nodes, [first, job("job-2", cores=2)], clients, by=STRICT)
+    assert placements(made) == [("job-2", "0", ON_N1)]
+    assert [reason.code for row in made.passed_over for reason in row.reasons] == [why]
+    assert made.decisions[0].reason.overtook == ""
+
+
+def test_in_strict_order_a_gang_waits_for_room_too() -> None:
+    gang = job("job-2", requirement=need(2, slots=2))
+    made = planned([node(cores=4)], [running(cores=1), gang, job("job-3", cores=1)], by=STRICT)
+    assert made.decisions == ()
+    codes = {reason.code for row in made.passed_over for reason in row.reasons}
+    assert codes == {ReasonCode.SLOTS_SHORT, ReasonCode.BEHIND_HEAD}
+
+
 def test_in_strict_order_what_stands_before_the_blocked_head_starts() -> None:
     made = planned([node(cores=4)], [job(cores=1), job(cores=4), job(cores=1)], by=STRICT)
     assert placements(made) == [("job-1", "0", ON_N1)]
@@ -115,7 +145,7 @@ def test_the_reason_of_a_placement_is_that_of_its_first_task() -> None:
 
 def test_every_resource_counts() -> None:
     requirement = need(1, memory_mib=4, gpus=1, storage_mib=2, network_mbps=3, licence=1)
-    full = {"memory_mib": 4, "gpus": 1, "storage_mib": 2, "network_mbps": 3, "licence": 1}
+    full: dict[str, Any] = {"memory_mib": 4, "gpus": 1, "storage_mib": 2, "network_mbps": 3, "licence": 1}
     assert len(planned([node(cores=1, **full)], [job(requirement=requirement)]).decisions) == 1
     for name, amount in full.items():
         less = full | {name: amount - 1}
@@ -134,7 +164,7 @@ def test_attributes_decide_where_a_task_may_go() -> None:
     "state",
     [{"draining": True}, {"suspected": True}, *({"status": s} for s in NodeStatus if s is not NodeStatus.ONLINE)],
 )
-def test_nothing_is_placed_on_a_node_that_takes_no_work(state: dict) -> None:
+def test_nothing_is_placed_on_a_node_that_takes_no_work(state: dict[str, Any]) -> None:
     made = planned([node(**state), node(cores=64)], [job(cores=1)])
     assert placements(made) == [("job-1", "0", ON_N2)]
 
@@ -183,7 +213,7 @@ def test_each_task_of_a_gang_job_is_a_gang_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("state", [{"held": True}, {"paused": True}, {"queued": False}])
-def test_a_job_that_may_not_start_is_neither_placed_nor_passed_over(state: dict) -> None:
+def test_a_job_that_may_not_start_is_neither_placed_nor_passed_over(state: dict[str, Any]) -> None:
     assert planned([node()], [job(**state)]) == Plan(1, (), (), None)
 
 
@@ -293,8 +323,24 @@ def test_the_nearest_miss_stays_the_same_node_while_it_is_one() -> None:
     waiting = [running(on="n1"), running(on="n2"), job(cores=2)]
     for last_time, named in (("n2", "n2"), ("n3", "n1"), ("gone", "n1"), ("", "n1")):
         earlier = blocked(2, short(2_000, 0, last_time))
-        made = planned(nodes, waiting, blocked=(earlier,))
+        made = planned(nodes, waiting, blocked=(earlier,), blocked_ms={earlier.segment: NOW - HOUR})
         assert made.passed_over == (blocked(2, short(2_000, 1_000, named)),)
+
+
+@pytest.mark.parametrize(("age_ms", "available"), [(0, 500), (59_999, 500), (60_000, 0)])
+def test_what_was_recorded_within_a_minute_is_said_again_as_long_as_it_holds(age_ms: int, available: int) -> None:
+    """Only numbers may be old: the same resource is still short on the same node."""
+    earlier = blocked(1, short(1_000, 500))
+    on = farm([node(cores=1)], [running(), job()], blocked=(earlier,), blocked_ms={earlier.segment: NOW - age_ms})
+    assert plan(on, GREEDY, NOW).passed_over == (blocked(1, short(1_000, available)),)
+
+
+def test_what_was_recorded_is_forgotten_at_once_when_it_holds_no_more() -> None:
+    """n2 was named; it is away now."""
+    earlier = blocked(1, short(1_000, 500, "n2"))
+    nodes = [node(cores=1), node(cores=1, draining=True)]
+    on = farm(nodes, [running(), job()], blocked=(earlier,), blocked_ms={earlier.segment: NOW})
+    assert plan(on, GREEDY, NOW).passed_over == (blocked(1, short(1_000, 0, "n1")),)
 
 
 def test_what_this_plan_takes_is_no_longer_available() -> None:

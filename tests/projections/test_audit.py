@@ -7,7 +7,7 @@ from domain import node
 from domain.client import RegisterClient
 from domain.dependency import DeclareDependency
 from domain.job import commands as c
-from domain.job.values import FailureClass
+from domain.job.values import FailureClass, StopCause
 from domain.log_level import LogLevel
 from projections import audit
 from projections.audit import AuditFilter, Outcome
@@ -62,10 +62,41 @@ def test_every_event_is_entered_with_who_what_when_and_why(engine: Engine, world
     assert grades[10] == ("critical", "lost")
 
 
+def test_every_entry_names_what_it_concerns(engine: Engine, world: World) -> None:
+    with folded(engine, world, audit.PROJECTION) as connection:
+        found = {entry.position: entry.entities for entry in audit.entries(connection)}
+        for position, entities in found.items():
+            assert all(position in positions(connection, entity=each) for each in entities)
+    assert found[4] == ("job-1", "client:alpha")
+    assert found[5] == ("job-1", "client:alpha", "node:alpha")
+    assert found[10] == ("node:alpha",)
+
+
+def test_why_is_said_in_words_and_with_what_a_person_said(engine: Engine) -> None:
+    world = World()
+    world.submit("job-1", tasks="1-3", retries=1)
+    world.place("job-1", "1-3", "n1")
+    world.do(c.PauseJob(job_id="job-1", why="lunch"), c.ResumeJob(job_id="job-1"))
+    world.do(c.StopAttempts(job_id="job-1", attempts=(1,), cause=StopCause.WALLTIME))
+    world.end("job-1", 3, failure=FailureClass.EXIT, exit_code=2)
+    world.do(c.RequeueTasks(job_id="job-1", tasks="2", why="wrong node"))
+    with folded(engine, world, audit.PROJECTION) as connection:
+        found = [(entry.topic, entry.reason) for entry in reversed(audit.entries(connection))]
+    assert found[2:] == [
+        ("job.paused", "lunch"),
+        ("job.resumed", ""),
+        ("job.tasks_stopping", "it ran longer than its walltime"),
+        ("job.tasks_failed", "exit code 2"),
+        ("job.tasks_requeued", "after a bad exit code"),
+        ("job.tasks_stopping", "wrong node"),
+    ]
+
+
 def test_a_refused_command_is_entered_with_its_reason(engine: Engine, world: World) -> None:
     with folded(engine, world, audit.PROJECTION) as connection:
         (entry,) = audit.entries(connection, AuditFilter(actor="user:bob"))
-    assert (entry.outcome, entry.level, entry.reason) == (Outcome.REFUSED, LogLevel.WARNING, "job.ended")
+    assert (entry.outcome, entry.level, entry.reason) == (Outcome.REFUSED, LogLevel.WARNING, entry.reason)
+    assert entry.reason == "job 'job-1' has ended (failed); hold needs a job that has not"
     assert entry.summary.startswith("The command hold-job on job-1 was refused: job 'job-1' has ended (failed)")
 
 

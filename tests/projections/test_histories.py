@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from domain import blockers, intervals
+from domain.decisions import Reason, ReasonCode
 from domain.farm import Farm
 from domain.job.values import Job, attempt_id
 from domain.node import Node
@@ -141,12 +143,19 @@ def check_workflow(connection: Connection, state: Workflow, history: History) ->
     assert state.ended is None or view.status is state.ended
 
 
+BY_SOMEBODY = (ReasonCode.HELD, ReasonCode.PAUSED)
+PAUSED = (Reason(ReasonCode.PAUSED),)
+
+
 def check_blockers(connection: Connection, farm: Farm, now_ms: int) -> None:
     """What the view says stands before a job is what the domain says."""
     for view in queue.list_jobs(connection, limit=1000, now_ms=now_ms):
         job = farm.jobs[view.job_id]
-        expected = blockers.of_job(farm, job, now_ms) if job.unplaced else ()
-        assert view.blockers == expected
+        expected = blockers.of_job(farm, job, now_ms) if job.unplaced else PAUSED if job.paused else ()
+        assert (
+            tuple(replace(each, entity="") if each.code in BY_SOMEBODY else each for each in view.blockers) == expected
+        )
+        assert all(each.entity == "user:ada" for each in view.blockers if each.code in BY_SOMEBODY)
         assert bool(view.blocker) == bool(expected)
 
 

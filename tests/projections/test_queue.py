@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 from domain import intervals, workflow
 from domain.checkpoint import RestoreCheckpoint, TakeCheckpoint
 from domain.cycle import CycleDecided, cycle_stream
-from domain.decisions import Blocked, Reason, ReasonCode, segment_name
+from domain.decisions import Blocked, Reason, ReasonCode, Reserved, segment_name
 from domain.dependency import BypassDependency, DeclareDependency, FailDependency, SatisfyDependency, dependency_id
 from domain.job import commands as c
 from domain.job.values import FailureClass, JobStatus, Priority, StopCause
@@ -117,6 +117,38 @@ def test_attempts_that_did_not_end_by_themselves_say_so(engine: Engine, world: W
     assert (job.cancelled, job.running) == (3, 0)
 
 
+def test_a_failed_job_says_how_it_failed(engine: Engine, world: World) -> None:
+    world.submit("job-1", tasks="1-3")
+    world.place("job-1", "1-3", "n1")
+    world.end("job-1", 1)
+    world.end("job-1", 2, failure=FailureClass.SIGNAL, signal=9)
+    world.do(c.HoldJob(job_id="job-1", why="later"))
+    with folded(engine, world, queue.PROJECTION) as connection:
+        job = queue.job(connection, "job-1")
+    assert job is not None
+    assert (job.why, job.held_by) == ("later", "user:ada")
+    world.end("job-1", 3, failure=FailureClass.LAUNCH, message="no such file: blendr")
+    with folded(engine, world, queue.PROJECTION) as connection:
+        job = queue.job(connection, "job-1")
+    assert job is not None
+    assert job.why == "task 3 failed: it could not be started (no such file: blendr); 1 other task failed, too"
+
+
+def test_a_paused_job_waits_for_whoever_paused_it_although_all_its_tasks_run(engine: Engine, world: World) -> None:
+    world.submit("job-1")
+    world.place("job-1", "0", "n1")
+    world.do(c.PauseJob(job_id="job-1", why="the artist looks"))
+    with folded(engine, world, queue.PROJECTION) as connection:
+        job = queue.job(connection, "job-1")
+    assert job is not None
+    assert (job.blocker, job.why, job.paused_by) == ("is paused by user:ada", "the artist looks", "user:ada")
+    world.do(c.ResumeJob(job_id="job-1"))
+    with folded(engine, world, queue.PROJECTION) as connection:
+        job = queue.job(connection, "job-1")
+    assert job is not None
+    assert (job.blocker, job.why, job.paused_by) == ("", "", "")
+
+
 def test_jobs_are_found_by_status_client_workflow_and_text(engine: Engine, world: World) -> None:
     world.submit("job-1", client_id="studio", name="Beauty 100%", workflow_id="wf-1")
     world.submit("job-2", client_id="lab", name="shadow", held=True)
@@ -220,15 +252,39 @@ def test_recorded_reasons_are_shown_for_all_jobs_of_their_segment(engine: Engine
     stream = cycle_stream(NOW)
     world.record(stream, decided(blocked=(Blocked(one, (short,), 1), Blocked(two, (behind,), 1)), keyframe=True))
     shown = "needs 1 core; n2 comes closest with 0.5 cores free"
-    assert blockers() == [shown, "job-1 is before it in the queue and must start first", "is held"]
+    assert blockers() == [shown, "job-1 is before it in the queue and must start first", "is held by user:ada"]
     world.do(c.PrioritizeJob(job_id="job-2", priority=Priority.MEDIUM))
-    assert blockers() == [shown, shown, "is held"]
+    assert blockers() == [shown, shown, "is held by user:ada"]
     world.record(stream, decided(cleared=(one,), blocked=(Blocked(two, (short,), 1),)))
-    assert blockers() == ["", "", "is held"]
+    assert blockers() == ["", "", "is held by user:ada"]
     world.do(c.PrioritizeJob(job_id="job-1", priority=Priority.LOW))
-    assert blockers() == [shown, "", "is held"]
+    assert blockers() == [shown, "", "is held by user:ada"]
     world.record(stream, decided(keyframe=True))
-    assert blockers() == ["", "", "is held"]
+    assert blockers() == ["", "", "is held by user:ada"]
+
+
+def test_who_would_delay_a_reserved_job_is_told_which_one_that_is_by_now(engine: Engine, world: World) -> None:
+    """The reservation is recorded once for all: their own reasons keep naming the job that held it before."""
+    for job_id, priority in (("job-1", Priority.HIGH), ("job-2", Priority.MEDIUM), ("job-3", Priority.LOW)):
+        world.submit(job_id, priority=priority)
+    names = [segment_name("studio", each, spec("job-1").requirement) for each in (Priority.MEDIUM, Priority.LOW)]
+    behind = Reason(ReasonCode.BEHIND_HEAD, entity="job-1", until_ms=NOW)
+
+    def whom() -> list[tuple[str, int | None]]:
+        with folded(engine, world, queue.PROJECTION) as connection:
+            waiting = queue.list_jobs(connection, order=JobOrder.OLDEST)[1:]
+        return [(job.blockers[0].entity, job.blockers[0].until_ms) for job in waiting]
+
+    stream = cycle_stream(NOW)
+    both = tuple(Blocked(name, (behind,), 1) for name in names)
+    world.record(stream, decided(blocked=both, keyframe=True, reserved=(Reserved("job-1", NOW + 5),)))
+    assert whom() == [("job-1", NOW + 5)] * 2
+    world.record(stream, decided(reserved=(Reserved("job-2", NOW + 9),)))
+    assert whom() == [("job-1", NOW), ("job-2", NOW + 9)]
+    world.record(stream, decided(blocked=both, keyframe=True))
+    assert whom() == [("job-1", NOW), ("job-2", NOW + 9)]
+    world.record(stream, decided(reserved=()))
+    assert whom() == [("job-1", NOW)] * 2
 
 
 def test_times_that_have_passed_are_no_blockers(engine: Engine, world: World) -> None:

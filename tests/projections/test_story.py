@@ -11,7 +11,7 @@ from domain import client, node, workflow
 from domain import dependency as d
 from domain.catalog import TOPICS
 from domain.cycle import CommandRefused, CycleDecided, PoliciesAdopted
-from domain.decisions import Blocked, Reason, ReasonCode
+from domain.decisions import Blocked, Reason, ReasonCode, Reserved
 from domain.job import events as e
 from domain.job.values import (
     AttemptEnd,
@@ -202,6 +202,14 @@ TOLD: list[tuple[Event, str]] = [
     (
         CycleDecided(at_ms=NOW, position=99, keyframe=True),
         "The cycle at position 99 noted that nothing is blocked (a complete record).",
+    ),
+    (
+        CycleDecided(at_ms=NOW, position=99, reserved=(Reserved("job-1", NOW, (("n1", 1), ("n2", 4))),)),
+        "The cycle at position 99 noted that room is kept for job-1 from 2026-09-21 14:13:20 UTC on n1, n2 ×4.",
+    ),
+    (
+        CycleDecided(at_ms=NOW, position=99, cleared=("a",), reserved=()),
+        "The cycle at position 99 noted that 1 queue segment can go on and that room is kept for nobody any more.",
     ),
     (
         CommandRefused(

@@ -28,6 +28,7 @@ REASONS: list[tuple[Reason, str]] = [
     (Reason(ReasonCode.START_TIME, until_ms=NOW), "may not start yet, only from 2026-09-21 14:13:20 UTC on"),
     (Reason(ReasonCode.HELD), "is held"),
     (Reason(ReasonCode.PAUSED), "is paused"),
+    (Reason(ReasonCode.PAUSED, entity="user:ada"), "is paused by user:ada"),
     (
         Reason(ReasonCode.BACK_OFF, until_ms=NOW),
         "its failed tasks are tried again from 2026-09-21 14:13:20 UTC on",
@@ -58,6 +59,14 @@ REASONS: list[tuple[Reason, str]] = [
     ),
     (Reason(ReasonCode.SLOTS_SHORT, "", "slots", 16, 12), "needs 16 slots at once; 12 are free"),
     (Reason(ReasonCode.BEHIND_HEAD, "job-1"), "job-1 is before it in the queue and must start first"),
+    (
+        Reason(ReasonCode.BEHIND_HEAD, "job-1", until_ms=NOW),
+        "would delay job-1, which can start at 2026-09-21 14:13:20 UTC",
+    ),
+    (
+        Reason(ReasonCode.FILTERED, "client-pools"),
+        "the filter client-pools keeps it off all nodes that have room for it",
+    ),
 ]
 
 
@@ -141,5 +150,5 @@ def test_a_requirement_names_resources_slots_and_attributes() -> None:
     assert requirement_text(need(1, slots=4)) == "1 core on each of 4 slots"
     attributes = (AttributeNeed("os", ("linux",)), AttributeNeed("disk"))
     assert requirement_text(need(1, slots=4, distinct=True, attributes=attributes)) == (
-        "1 core on each of 4 nodes with os, disk"
+        "1 core on each of 4 nodes with os linux, disk"
     )

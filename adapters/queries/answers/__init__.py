@@ -33,6 +33,7 @@ from adapters.queries.answers.jobs import (
     CheckpointAnswer,
     DependencyAnswer,
     ExplainAnswer,
+    FailureAnswer,
     JobAnswer,
     JobLine,
     LogAnswer,
@@ -42,6 +43,7 @@ from adapters.queries.answers.jobs import (
     WaitAnswer,
     WaitedAnswer,
 )
+from adapters.queries.answers.outlook import OutlookAnswer
 from adapters.queries.answers.parts import (
     Answer,
     ReasonAnswer,
@@ -63,12 +65,14 @@ __all__ = [
     "EventLine",
     "EventsAnswer",
     "ExplainAnswer",
+    "FailureAnswer",
     "JobAnswer",
     "JobLine",
     "LogAnswer",
     "NodeLine",
     "NodeUseAnswer",
     "NodesAnswer",
+    "OutlookAnswer",
     "PlacementAnswer",
     "QueueAnswer",
     "ReasonAnswer",

@@ -65,6 +65,8 @@ class AuditLine(Answer, frozen=True, kw_only=True):
     command_id: str
     cause: str
     cycle: int
+    entities: tuple[str, ...]
+    """What it concerns: ids, those of nodes and clients with their kind before them, as in `node:n1`."""
 
 
 class AuditAnswer(Answer, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from adapters.queries.answers.outlook import OutlookAnswer
 from adapters.queries.answers.parts import Answer, ReasonAnswer, RequirementAnswer
 from domain.checkpoint import CheckpointState, CheckpointType
 from domain.dependency import DependencyState, DependencyType
@@ -42,8 +43,11 @@ class JobLine(Answer, frozen=True, kw_only=True):
     walltime_ms: int | None
     held: bool
     paused: bool
+    held_by: str
+    """Who held it, such as `user:ada`; empty when it is not held."""
+    paused_by: str
     note: str
-    """What was said when it was held, unqueued or cancelled."""
+    """What was said when it was held, paused, unqueued or cancelled; of a failed one, how its last task failed."""
     why: str
     """The main blocker in words; empty when nothing is known to stand before it."""
     reasons: tuple[ReasonAnswer, ...]
@@ -171,14 +175,34 @@ class PlacementAnswer(Answer, frozen=True, kw_only=True):
     """How well the first node suited, 0..1."""
     candidates: int
     """How many nodes could have held it."""
+    overtook: str
+    """The first job before it in the queue that waited; empty when none did."""
+    overtook_start_ms: int | None
+    """When that one could start, if room was kept for it: this placement did not delay it."""
     cycle: int
     """The log position that the plan was made for."""
     position: int
     text: str
 
 
+class FailureAnswer(Answer, frozen=True, kw_only=True):
+    """How a task failed the last time, as its executor saw it."""
+
+    at_ms: int
+    task: int
+    attempt: int
+    times: int
+    """How often the task has failed since the job was submitted or retried."""
+    exit_code: int | None
+    signal: int | None
+    failure: FailureClass | None
+    message: str
+    position: int
+    text: str
+
+
 class ExplainAnswer(Answer, frozen=True, kw_only=True):
-    """Why a job waits, or why it ran where and when it did; read from the log, never computed anew."""
+    """Why a job waits, or why it ran where and when it did: read from the log, all but the outlook."""
 
     job_id: str
     name: str
@@ -192,11 +216,15 @@ class ExplainAnswer(Answer, frozen=True, kw_only=True):
     """How long after its deadline it ended, negative if before; None without a deadline or while it is live."""
     reasons: tuple[ReasonAnswer, ...]
     """What it waits for at this moment, the main blocker first."""
+    outlook: OutlookAnswer | None
+    """What it can look forward to, worked out from the farm as it was then; None if no task of it waited."""
     waits: list[WaitAnswer]
     """What it waited for, in order, since it was submitted."""
     placements: list[PlacementAnswer]
     """The newest ones, in order."""
     placements_total: int
+    failures: list[FailureAnswer]
+    """Tasks that failed and have not succeeded since, each with its last failure; the newest ones."""
     text: str
     """The same as sentences, one a line."""
     position: int

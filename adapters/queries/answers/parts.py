@@ -21,7 +21,7 @@ class ReasonAnswer(Answer, frozen=True, kw_only=True):
     node_id: str
     """The node that came closest; empty where no node is meant."""
     entity: str
-    """The job, client or attribute that it is about."""
+    """The job, client or attribute that it is about, or the person who held or paused the job."""
     until_ms: int | None
     text: str
 

@@ -1,0 +1,213 @@
+"""Where tasks go: the tentative part of a cycle, on a fork of the node index, beside limits and reservations."""
+
+from collections.abc import Collection
+from typing import TypeAlias
+
+from domain import intervals
+from domain.decisions import Place, Reason, Reserved
+from domain.endings import Ending
+from domain.farm import Farm
+from domain.job.values import AttemptNumber, Job, Placement, PlacementReason
+from domain.lanes import Lane, QueueKey, Stop
+from domain.limits import Limits
+from domain.messages import JobId
+from domain.nodeindex import bits, slots_in
+from domain.openings import FOREVER, Openings
+from domain.policies import Context, Made
+from domain.resources import Requirement
+
+Attempts: TypeAlias = Collection[tuple[JobId, AttemptNumber]]
+
+_Chosen: TypeAlias = tuple[int, tuple[tuple[int, int], ...], float]
+"""How many tasks go to which nodes (number, slots of one task), and how well the first of these suits."""
+
+
+class Placing:
+    """The scratch of one cycle: tentative free resources, limits, reservations, and what is placed by now."""
+
+    def __init__(self, farm: Farm, made: Made, now_ms: int, over: Attempts) -> None:
+        self.farm, self.made, self.now_ms, self.over = farm, made, now_ms, over
+        self.context = Context(farm, made, now_ms)
+        self.backfill, self.filters = made.backfill, made.filters
+        self.ends_matter = made.backfill.reservations != 0
+        self.index = farm.index
+        """The farm's own until something is placed; see `_own_index`."""
+        self.limits = Limits(farm)
+        self.openings: Openings | None = None
+        self.reserved: list[Reserved] = []
+        self.head: QueueKey | None = None
+        """The first job that waits for room, by its place in the queue."""
+        self.started: list[Ending] = []
+        """What this cycle has placed, until there are reservations that follow it themselves."""
+        self.decisions: list[Place] = []
+        for job_id, number in over:
+            self._release(farm.jobs[job_id], number)
+
+    def _own_index(self) -> None:
+        """From now on tentative: the farm's index stays as it is."""
+        if self.index is self.farm.index:
+            self.index = self.farm.index.fork()
+            if self.openings is not None:
+                self.openings.index = self.index
+
+    def _release(self, job: Job, number: AttemptNumber) -> None:
+        self._own_index()
+        for node_id, slots in job.live[number].nodes:
+            self.index.release(self.index.numbers[node_id], job.spec.requirement.resources, slots)
+
+    def place(self, lane: Lane, job: Job) -> Stop:
+        """Places as many ready tasks of a job as possible, and says why no more."""
+        requirement = lane.segment.requirement
+        ready = _ready(job, self.now_ms) if job.delayed else job.waiting
+        left = intervals.size(ready)
+        placements: list[Placement] = []
+        stop = Stop.DONE
+        why: PlacementReason | None = None
+        end_ms = self.end_ms(job) if self.ends_matter else FOREVER
+        while left:
+            most = left
+            if lane.limited:
+                room = self.limits.allows(lane.segment.client_id, requirement)
+                if room is not None and room <= 0:
+                    stop = Stop.LIMITED
+                    break
+                most = left if room is None else min(left, room)
+            if lane.shape.lacking:
+                stop = Stop.LACKING
+                break
+            fitting = self.index.fitting(requirement)
+            if self.filters:
+                fitting = self.allowed(job, fitting)
+            chosen = self.choose(job, fitting, most, end_ms) if fitting else None
+            if chosen is None:
+                stop = self._why_not(lane, job, fitting)
+                break
+            count, taken, score = chosen
+            if why is None:
+                why = self._why(job, score, fitting)
+            if count == left:
+                tasks, left = ready, 0
+            else:
+                tasks, left = intervals.take(ready, count), left - count
+                ready = intervals.difference(ready, tasks)
+            ids = self.index.ids
+            placements.append(Placement(tasks, tuple([(ids[number], slots) for number, slots in taken])))
+            self._take(lane, job, taken, count, end_ms)
+        if why is not None:
+            self.decisions.append(Place(job.spec.job_id, tuple(placements), why))
+        return stop
+
+    def end_ms(self, job: Job) -> int:
+        """When an attempt of a job that starts now is expected to end."""
+        run_ms = self.context.run_ms(job)
+        return FOREVER if run_ms is None else self.now_ms + run_ms
+
+    def allowed(self, job: Job, nodes: int) -> int:
+        """Those nodes of a mask that no filter keeps a job off."""
+        for rule in self.filters:
+            nodes = rule.mask(job, nodes, self.index, self.context) if nodes else 0
+        return nodes
+
+    def _why(self, job: Job, score: float, fitting: int) -> PlacementReason:
+        made, policies = self.made, self.made.policies
+        placement = policies.placement if made.uniform else made.name_of("placement", job.spec.client_id)
+        if self.head is None:
+            return PlacementReason(placement, policies.order, score, fitting.bit_count())
+        head = self.head[2]
+        kept = self.reserved[0].start_ms if self.reserved and self.reserved[0].job_id == head else None
+        return PlacementReason(placement, policies.order, score, fitting.bit_count(), head, kept)
+
+    def _why_not(self, lane: Lane, job: Job, fitting: int) -> Stop:
+        """Behind a reservation, if it would fit without; else its shape lacks room, which holds for all alike."""
+        if self.reserved and fitting and self.choose(job, fitting, 1, 0) is not None:
+            return Stop.BEHIND
+        lane.shape.lacking = True
+        return Stop.LACKING
+
+    def choose(self, job: Job, fitting: int, tasks: int, end_ms: int) -> _Chosen | None:
+        """Nodes for up to so many tasks of a job, of those that fit; None if the reservations leave none."""
+        requirement = job.spec.requirement
+        if requirement.slots > 1:
+            return self._choose_gang(job, fitting, end_ms)
+        if self.openings is not None:
+            fitting = self.openings.beside(requirement, fitting, end_ms)
+        if not fitting:
+            return None
+        made = self.made
+        placement = made.placement if made.uniform else made.of("placement", job.spec.client_id)
+        number = placement.choose(job, fitting, self.index, self.context)
+        score = placement.score(job, number, self.index, self.context)
+        if tasks > 1 and getattr(placement, "one_at_a_time", False):
+            tasks = 1
+        elif tasks > 1:
+            room = self._room(number, requirement, end_ms)
+            tasks = tasks if room is None else min(tasks, room)
+        return tasks, ((number, 1),), score
+
+    def _room(self, number: int, requirement: Requirement, end_ms: int) -> int | None:
+        """How many slots fit on a node now, beside the reservations; None means without bound."""
+        room = self.index.free[number].count_of(requirement.resources)
+        if self.openings is None:
+            return room
+        beside = self.openings.room(number, requirement.resources, end_ms)
+        return room if beside is None else beside if room is None else min(room, beside)
+
+    def _choose_gang(self, job: Job, fitting: int, end_ms: int) -> _Chosen | None:
+        """All slots at once or none: nodes are filled in the order in which the placement policy would take them."""
+        requirement = job.spec.requirement
+        missing = requirement.slots
+        rooms = self._gang_rooms(requirement, fitting, end_ms)
+        if slots_in(rooms) < missing:
+            return None
+        placement = self.made.of("placement", job.spec.client_id)
+        nodes: list[tuple[int, int]] = []
+        score = 0.0
+        while missing:
+            number = placement.choose(job, fitting, self.index, self.context)
+            fitting &= ~(1 << number)
+            slots = min(missing, next(room for room, mask in rooms.items() if mask >> number & 1))
+            if slots:
+                score = score or placement.score(job, number, self.index, self.context)
+                nodes.append((number, slots))
+                missing -= slots
+        return 1, tuple(nodes), score
+
+    def _gang_rooms(self, requirement: Requirement, fitting: int, end_ms: int) -> dict[int, int]:
+        """Slots → nodes that have so many for a task of a gang, beside the reservations."""
+        rooms = self.index.rooms(fitting, requirement)
+        if self.openings is None:
+            return rooms
+        for number in bits(self.openings.bounded(end_ms) & fitting):
+            beside = self.openings.room(number, requirement.resources, end_ms)
+            room = next(room for room, mask in rooms.items() if mask >> number & 1)
+            if beside is not None and beside < room:
+                rooms[room] ^= 1 << number
+                rooms[beside] = rooms.get(beside, 0) | 1 << number
+        return rooms
+
+    def _take(self, lane: Lane, job: Job, nodes: tuple[tuple[int, int], ...], tasks: int, end_ms: int) -> None:
+        requirement = lane.segment.requirement
+        self._own_index()
+        for number, slots in nodes:
+            self.index.allocate(number, requirement.resources, slots * tasks)
+        if lane.limited:
+            self.limits.take(lane.segment.client_id, requirement, tasks)
+        if not self.ends_matter:
+            return
+        taken = nodes if tasks == 1 else tuple([(number, slots * tasks) for number, slots in nodes])
+        if self.openings is not None:
+            self.openings.take(taken, requirement.resources, end_ms)
+        elif end_ms < FOREVER:
+            self.started.append(Ending(end_ms, job.spec.job_id, len(self.started), taken, requirement.resources))
+
+    def limit(self, lane: Lane) -> tuple[Reason, ...]:
+        """The limit that stops a lane, with its numbers."""
+        return (self.limits.reason(lane.segment.client_id, lane.segment.requirement),)
+
+
+def _ready(job: Job, now_ms: int) -> intervals.TaskSet:
+    ready = job.waiting
+    for until_ms, tasks in job.delayed:
+        if until_ms <= now_ms:
+            ready = intervals.union(ready, tasks)
+    return ready
