@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from adapters.executors.attempt_files import AttemptFiles, StartRecord
 from adapters.executors.hearing import Hearing
+from adapters.executors.process_lines import EXIT_TIMED_OUT
 from adapters.executors.processes import (
     ProcessStat,
     Stats,
@@ -223,6 +224,8 @@ class Attempt:
         declared = self.hearing.declared_failure
         if leader.signal is not None:
             return FailureClass.SIGNAL, declared or f"ended by {signal_name(leader.signal)}"
+        if leader.code == EXIT_TIMED_OUT and self.launch.work.runner != "command":
+            return FailureClass.WALLTIME, declared or "it ran longer than its timeout"
         if leader.code:
             return (FailureClass.DECLARED, declared) if declared else (FailureClass.EXIT, f"exit code {leader.code}")
         return None, ""

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import msgspec
 
 from adapters.executors.openjd_guard import Guard
+from adapters.executors.process_lines import EXIT_TIMED_OUT
 from application.ports import Launch
 from domain.errors import BadInput, ExtraMissing, TaskSchedulerError
 from domain.messages import Value
@@ -211,7 +212,8 @@ class _Performance:
         if status is None or status.state.value == "success":
             return status is not None
         print(f"[session] {what}: {status.state.value}, exit code {status.exit_code}", flush=True)
-        self._code = self._code or _exit_code(status.exit_code)
+        timed_out = status.state.value == "timeout"
+        self._code = self._code or (EXIT_TIMED_OUT if timed_out else _exit_code(status.exit_code))
         reason = _reason(status, self._lines.declared, explain)
         if reason and not self._cut:
             _fail(f"{what}: {reason}")

@@ -17,6 +17,9 @@ from domain.messages import Value
 MAX_LINE_BYTES = 64 << 10
 MAX_STATUS_CHARS = 1_000
 MAX_MESSAGE_CHARS = 4_000
+EXIT_TIMED_OUT = 124
+"""How a runner says that a time limit of its own format was exceeded, as `timeout` of the GNU coreutils does."""
+
 _KEYS = rb"openjd_progress|openjd_status|openjd_fail|milepost_checkpoint|milepost_partial"
 _CANDIDATE = re.compile(rb"^(?:" + _KEYS + rb"):[^\n]*", re.MULTILINE)
 _MESSAGE = re.compile(r"(\w+): (.+)")

@@ -14,6 +14,8 @@ from adapters.importers.submission import Extras, submission_of
 from adapters.library import Milepost
 from domain.decisions import ReasonCode
 from domain.errors import BadInput
+from domain.job.events import TasksFailed
+from domain.job.values import FailureClass
 from domain.resources import Resources
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,3 +119,19 @@ def test_a_template_that_must_be_refused_is_refused_with_its_place(path: Path) -
     with pytest.raises(BadInput) as refused:
         load_template(text, parameters=parameters, base_dir=path.parent)
     assert "\n" not in refused.value.message
+
+
+def test_a_step_over_its_timeout_failed_by_walltime(farm: Milepost) -> None:
+    text = """
+specificationVersion: jobtemplate-2023-09
+name: slow
+steps:
+  - name: S
+    script:
+      actions:
+        onRun: {command: sleep, args: ["60"], timeout: 1}
+"""
+    (row,) = run(farm, text, {})
+    assert row.status == "failed"
+    failed = [each.event for each in farm.events(row.job_id) if isinstance(each.event, TasksFailed)]
+    assert [end.failure for event in failed for end in event.ends] == [FailureClass.WALLTIME]

@@ -15,6 +15,7 @@ import psutil
 import pytest
 import yaml
 
+from adapters.executors.process_lines import EXIT_TIMED_OUT
 from adapters.importers.openjd import ImportedJob, load_template
 from application.ports import Launch
 from domain.errors import BadInput
@@ -259,7 +260,7 @@ def test_a_malformed_variable_fails_its_environment_with_the_reason(start: Start
 
 def test_an_action_that_takes_too_long_is_cancelled_and_named(start: Start) -> None:
     attempt = start(template(python("import time; time.sleep(60)", timeout=1), environment("E")))
-    assert attempt.end() == 137
+    assert attempt.end() == EXIT_TIMED_OUT
     assert attempt.failures() == ["openjd_fail: running the task of step 'S': it ran longer than its timeout"]
     assert attempt.said()[-1] == "exit E"
 
