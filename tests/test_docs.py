@@ -29,5 +29,6 @@ def test_every_policy_is_documented() -> None:
     page = (DOCS / "policies.md").read_text()
     for family, policies in FAMILIES.items():
         assert f"## {family}" in page
-        for name in policies:
-            assert f"`{name}`" in page
+        for name, kind in policies.items():
+            built_in = kind.__module__.startswith("domain.")  # others come from tests of the hooks
+            assert not built_in or f"`{name}`" in page, f"the {family} policy {name} is missing in policies.md"
