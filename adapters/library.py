@@ -16,7 +16,7 @@ from adapters.executors.machine import LocalNode, machine_nodes
 from adapters.importers.openjd import load_template
 from adapters.importers.submission import Extras, submission_of
 from application.app import Reply
-from application.commands import DEFAULT_CLIENT, Submit
+from application.commands import DEFAULT_CLIENT, AdoptPolicies, Submit
 from application.watchdog import Timing
 from domain import intervals
 from domain.client import RegisterClient, Shares
@@ -26,6 +26,7 @@ from domain.job.commands import SubmitJob
 from domain.job.values import JobSpec, Priority, Work
 from domain.messages import ClientId, Command, JobId, Recorded, WorkflowId
 from domain.node import NodeStatus, RegisterNode
+from domain.policies import Policies
 from domain.resources import Requirement, Resources
 from projections.queue import JobView
 
@@ -162,6 +163,10 @@ class Milepost:
         """What the last attempt of a task printed."""
         answer = self.server.queries.get(f"/api/logs/{job_id}", task=task)
         return str(answer["text"])
+
+    def adopt(self, policies: Policies) -> None:
+        """Lets cycles follow these policies from now on; PolicyInvalid says what is wrong with them."""
+        self.app.handle(AdoptPolicies(policies=policies), ACTOR)
 
     def events(self, stream: str) -> list[Recorded]:
         """The events of one stream, oldest first."""

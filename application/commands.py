@@ -7,6 +7,8 @@ transaction, and a rule that spans streams names the topics that nobody may have
 from collections.abc import Callable
 from typing import Any
 
+from msgspec.structs import replace
+
 from application.consequences import ENDINGS, lose_attempts_on, may_be_queued
 from application.decider import CHECKPOINT, JOB, Batch, encode_snapshot
 from domain import blockers, errors
@@ -241,10 +243,15 @@ def record_checkpoint(batch: Batch, command: RecordCheckpoint, meta: Meta) -> No
 
 
 def adopt(batch: Batch, command: AdoptPolicies, meta: Meta) -> None:
-    """Policies are adopted when they are known and their parameters fit; the same ones again change nothing."""
+    """Policies are adopted when they are known and their parameters fit; the same ones again change nothing.
+
+    Their version is the number of the set on this farm, whatever the command says; number 1 was there at the start.
+    """
     command.policies.check()
-    if command.policies != batch.farm.policies:
-        adopted = PoliciesAdopted(at_ms=batch.now_ms, policies=command.policies, evidence=command.evidence)
+    present = batch.farm.policies
+    if replace(command.policies, version=present.version) != present:
+        policies = replace(command.policies, version=present.version + 1)
+        adopted = PoliciesAdopted(at_ms=batch.now_ms, policies=policies, evidence=command.evidence)
         batch.record(POLICY_STREAM, adopted, meta)
 
 

@@ -11,20 +11,24 @@ from domain import blockers
 from domain.cycle import NUMBERS_MS
 from domain.decisions import Blocked, Reason, ReasonCode
 from domain.farm import Farm
-from domain.lanes import Lane
+from domain.lanes import Lane, Stop
 from domain.nodeindex import NodeIndex
 from domain.policies import Context, Made
 
 _segment_of = attrgetter("segment")
 
 
-def rows_of(farm: Farm, index: NodeIndex, made: Made, context: Context, lanes: Sequence[Lane]) -> tuple[Blocked, ...]:
-    """One row for each lane, by segment name."""
+def rows_of(
+    farm: Farm, index: NodeIndex, made: Made, context: Context, lanes: Sequence[Lane], *, overtaken: bool
+) -> tuple[Blocked, ...]:
+    """One row for each lane, by segment name; `overtaken` is whether jobs may start before one that is blocked."""
     rows, now_ms = [], context.now_ms
     for lane in lanes:
         name = lane.name
         known = farm.blocked.get(name)
         reasons = lane.reasons
+        if lane.stop is Stop.BEHIND and overtaken and not index.fitting(lane.segment.requirement):
+            reasons = ()  # what started after it was passed over took the room, which holds for all of its segment
         if not reasons:
             shape = lane.shape
             if known is not None and shape.reasons is None and not made.filters:

@@ -91,7 +91,8 @@ class Cycle(Placing):
 
     def passed_over(self) -> tuple[Blocked, ...]:
         """The blocked segments with their reasons, by name."""
-        return rows_of(self.farm, self.index, self.made, self.context, self.blocked)
+        overtaken = self.backfill.overtakes
+        return rows_of(self.farm, self.index, self.made, self.context, self.blocked, overtaken=overtaken)
 
     def has_room(self, job: Job) -> bool:
         """Whether one more task of a job could start now."""

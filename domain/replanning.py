@@ -64,7 +64,10 @@ class Planner:
         if known is not None and arrived and not over and self._still_holds(known, cycle, arrived):
             if known.head is not None and all(_joins(known, cycle, job_id) for job_id in arrived):
                 return self._wait_too(known, cycle)
-            return self._go_on(known, cycle, arrived)
+            planned = self._go_on(known, cycle, arrived)
+            if planned is not None:
+                return planned
+            cycle = Cycle(farm, policies, now_ms, over)
         cycle.place_in_order()
         planned = Planned(cycle.plan(cycle.passed_over()), None)
         self._remember(cycle, planned.plan)
@@ -96,11 +99,14 @@ class Planner:
         jobs = cycle.farm.jobs
         return all(cycle.place_of(jobs[job_id]) > head for job_id in arrived)
 
-    def _go_on(self, known: _Memory, cycle: Cycle, arrived: Sequence[JobId]) -> Planned:
+    def _go_on(self, known: _Memory, cycle: Cycle, arrived: Sequence[JobId]) -> Planned | None:
+        """None if something starts while others wait: they may lack more than they did, so a whole cycle has to say."""
         before = known.plan
         cycle.head, cycle.openings = known.head, known.shadow
         cycle.reserved = list(before.reserved)
         cycle.place_arrivals(arrived)
+        if cycle.decisions and before.passed_over:
+            return None
         rows, fresh = before.passed_over, []
         for row in cycle.passed_over():
             at = bisect_left(rows, row.segment, key=_segment_of)

@@ -211,8 +211,13 @@ def _refusal(command: Command, code: str, message: str) -> Refusal:
 
 
 def policies_at(log: Log, at_ms: int) -> Policies:
-    """The policies in force at a time; before any were adopted, the first that were, or those of a new farm."""
+    """The policies in force at a time; before any were adopted, the first that were, or those of a new farm.
+
+    PolicyInvalid if this installation lacks one of them: without it nothing could be compared.
+    """
     adopted = [each.event for each in log.stream(POLICY_STREAM) if isinstance(each.event, PoliciesAdopted)]
     by_then = [event for event in adopted if event.at_ms <= at_ms]
     chosen = by_then[-1:] or adopted[:1]
-    return chosen[0].policies if chosen else Policies()
+    policies = chosen[0].policies if chosen else Policies()
+    policies.check()
+    return policies

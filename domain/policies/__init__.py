@@ -135,7 +135,7 @@ class Policies(Value, frozen=True):
     """Which policy answers which question, with its parameters."""
 
     version: int = 1
-    """Counts the sets adopted on a farm."""
+    """Counts the sets adopted on a farm; the command that adopts one sets it."""
     order: str = "priority"
     placement: str = "best-fit"
     backfill: str = "greedy"

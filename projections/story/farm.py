@@ -5,9 +5,10 @@ from typing import Any
 
 from domain import client as c
 from domain import node as n
-from domain.cycle import CommandRefused, CycleDecided, PoliciesAdopted
+from domain.cycle import CommandRefused, CycleDecided, Evidence, PoliciesAdopted
 from domain.decisions import Reserved
 from domain.messages import Event
+from domain.policies import Policies
 from projections.words import because, duration_text, nodes_text, plural, resources_text, time_text
 
 
@@ -114,10 +115,25 @@ def _refused(event: CommandRefused) -> str:
 
 def _adopted(event: PoliciesAdopted) -> str:
     policies = event.policies
-    return (
-        f"Policies version {policies.version} are in force: order {policies.order}, placement {policies.placement}, "
-        f"backfill {policies.backfill}."
-    )
+    named = ", ".join(f"{family} {_named(policies, family)}" for family in ("order", "placement", "backfill"))
+    return f"Policies version {policies.version} are in force: {named}.{_evidence(event.evidence)}"
+
+
+def _named(policies: Policies, family: str) -> str:
+    """The name of a policy, with the one parameter that says which of several it stands for."""
+    name, parameters = getattr(policies, family), policies.parameters.get(family, {})
+    telling = next((parameters[key] for key in ("current", "reservations") if parameters.get(key)), "")
+    return f"{name} ({telling})" if telling else str(name)
+
+
+def _evidence(measured: tuple[Evidence, ...]) -> str:
+    if not measured:
+        return ""
+    best, *others = measured
+    beaten = ", ".join(f"{each.candidate} {each.value:.4g}" for each in others[:3])
+    more = f", {len(others) - 3} more" if len(others) > 3 else ""
+    least = f"{best.candidate} had the least {best.objective}: {best.value:.4g}"
+    return f" Over {plural(best.jobs, 'job')} run again {least} ({beaten}{more})."
 
 
 SENTENCES: dict[type[Event], Callable[[Any], str]] = {

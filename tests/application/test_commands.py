@@ -405,7 +405,7 @@ def test_adopted_policies_are_followed_from_the_next_cycle_on() -> None:
     desk.submit("job-2", cores=2)
     desk.submit("job-3", cores=1)
     desk.do(AdoptPolicies(policies=Policies(backfill="none")))
-    assert desk.last(PoliciesAdopted).policies == desk.app.farm.policies == Policies(backfill="none")
+    assert desk.last(PoliciesAdopted).policies == desk.app.farm.policies == Policies(version=2, backfill="none")
     strict = desk.cycle()
     assert strict.decisions == ()
     assert {row.reasons[0].code for row in strict.passed_over} == {ReasonCode.RESOURCES_SHORT, ReasonCode.BEHIND_HEAD}

@@ -288,7 +288,7 @@ def test_a_choice_that_somebody_overtook_is_not_made() -> None:
     desk.do(AdoptPolicies(policies=Policies(order="fifo")))
     evidence = (Evidence(candidate="sjf", objective="wait", value=1.0, jobs=1),)
     reviewer._adopt(desk.app, policies, evidence)
-    assert desk.app.farm.policies == Policies(order="fifo")
+    assert desk.app.farm.policies == Policies(version=3, order="fifo")
 
 
 def test_a_review_that_is_told_to_stop_chooses_nothing() -> None:

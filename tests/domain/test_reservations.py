@@ -163,3 +163,16 @@ def test_what_is_overdue_may_end_at_any_moment() -> None:
     made = planned([node(cores=4)], [late, HEAD], by=EASY)
     assert made.reserved == (Reserved("job-2", NOW, ON_N1),)
     assert made.decisions == ()
+
+
+def test_a_segment_that_lost_its_room_to_one_of_its_own_says_so() -> None:
+    # 2 cores are free; job-3 would outlast the start of the head and is behind it; job-4 is short and takes both
+    waiting = [
+        HEAD,
+        job("job-3", cores=2, walltime_ms=99 * SECOND),
+        job("job-4", cores=2, walltime_ms=SECOND, submitted_ms=1),
+    ]
+    made = planned([node(cores=4)], [BUSY, *waiting], by=EASY)
+    assert [place.job_id for place in made.decisions] == ["job-4"]
+    reasons = {row.segment: row.reasons for row in made.passed_over}
+    assert reasons == {blocked(3).segment: (short(3_000, 0),), blocked(2).segment: (short(2_000, 0),)}
