@@ -38,8 +38,8 @@ def explained(farm: Counter, job_id: str, **parameters: Any) -> tuple[dict[str, 
 
 
 def head_and_followers(farm: Counter) -> int:
-    """job-1 uses 3 of 4 cores for 10 minutes; job-2 needs all; job-3 would delay it and job-4 not. When that was."""
-    submit(farm, "job-1", cores=3)
+    """job-1 uses 2 of 4 cores for 10 minutes; job-2 needs all; job-3 would delay it and job-4 not. When that was."""
+    submit(farm, "job-1", cores=2)
     submit(farm, "job-2", cores=4)
     submit(farm, "job-3", cores=1, minutes=30)
     submit(farm, "job-4", cores=1, minutes=5)
@@ -54,7 +54,7 @@ def test_the_head_of_the_queue_is_told_which_room_is_kept_for_it(farm: Counter) 
     assert (outlook["kept_from_ms"], outlook["kept_nodes"]) == (at_ms + 10 * MINUTE, [["n1", 1]])
     assert (outlook["ahead"], outlook["ahead_total"], outlook["basis"]) == ([], 0, "requested")
     assert lines[1:] == [
-        "  needs 4 cores; n1 comes closest with 0 cores free",
+        "  needs 4 cores; n1 comes closest with 1 core free",
         f"Room is kept for it from {start} on n1.",
         f"It is expected to start at {start} (in 10 min), perhaps at any moment, at the latest then, "
         "if all runs as long as was requested.",
@@ -166,7 +166,7 @@ def test_without_the_policies_in_force_there_is_no_forecast(farm: Counter, monke
     monkeypatch.setattr(policies, "_MADE", [])
     outlook, lines = explained(farm, "job-2")
     assert "there is no order policy 'fifo'" in outlook["note"]
-    assert lines[1] == "  needs 4 cores; n1 comes closest with 0 cores free"
+    assert lines[1] == "  needs 4 cores; n1 comes closest with 1 core free"
     assert lines[2].startswith("Room is kept for it from")
     assert lines[3].startswith("There is no forecast: the policies cannot be so: there is no order policy 'fifo'")
 
