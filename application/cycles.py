@@ -97,14 +97,14 @@ class Cycles:
 
     def _append(self, planned: Planned, now_ms: int) -> Outcome | None:
         made, reasons = planned.plan, self._changed_reasons(planned, now_ms)
-        if not made.decisions and reasons is None:
+        if not made.decisions and not made.others and reasons is None:
             return None
         meta = Meta(ACTOR, cycle=made.position)
         commands: list[Command] = []
         for each in made.decisions:
             commands.append(PlaceTasks(job_id=each.job_id, placements=each.placements, reason=each.reason))
             commands += self._follow(each)
-
+        commands += made.others
         facts = () if reasons is None else ((cycle_stream(now_ms), reasons),)
         request = Request(tuple(commands), meta, unless=Unless(made.position, CONFLICTING), facts=facts)
         return self._commit((request,))[0]

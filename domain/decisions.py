@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from domain.job.values import NodeSlots, Placement, PlacementReason, Priority
-from domain.messages import ClientId, JobId, NodeId, Value
+from domain.messages import ClientId, Command, JobId, NodeId, Value
 from domain.resources import Requirement
 
 
@@ -138,3 +138,5 @@ class Plan(Value, frozen=True):
     """When time alone could change the answer; None means never."""
     reserved: tuple[Reserved, ...] = ()
     """The reservations of blocked jobs, in queue order."""
+    others: tuple[Command, ...] = ()
+    """What rules want done in the same commit, after the placements: preemptions, resumptions, power, bookings."""

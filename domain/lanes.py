@@ -25,6 +25,8 @@ class Stop(IntEnum):
     """Its requirement fits nowhere now, which holds for all of its shape until something ends."""
     BEHIND = 3
     """It would delay a job that holds a reservation; a shorter one might not."""
+    RULED = 4
+    """A rule keeps it off all nodes where it would fit; another job of its segment might start."""
 
 
 class Shape(msgspec.Struct, gc=False):

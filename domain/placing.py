@@ -15,6 +15,7 @@ from domain.nodeindex import bits, slots_in
 from domain.openings import FOREVER, Openings
 from domain.policies import Context, Made
 from domain.resources import Requirement
+from domain.rules import Rule, rules_of
 
 Attempts: TypeAlias = Collection[tuple[JobId, AttemptNumber]]
 
@@ -40,8 +41,11 @@ class Placing:
         self.started: list[Ending] = []
         """What this cycle has placed, until there are reservations that follow it themselves."""
         self.decisions: list[Place] = []
+        self.rules: tuple[Rule, ...] = rules_of(farm, made, now_ms)
         for job_id, number in over:
             self._release(farm.jobs[job_id], number)
+        for rule in self.rules:
+            rule.begin(self)
 
     def _own_index(self) -> None:
         """From now on tentative: the farm's index stays as it is."""
@@ -63,7 +67,7 @@ class Placing:
         placements: list[Placement] = []
         stop = Stop.DONE
         why: PlacementReason | None = None
-        end_ms = self.end_ms(job) if self.ends_matter else FOREVER
+        end_ms = self.end_ms(job) if self.ends_matter or self.rules else FOREVER
         while left:
             most = left
             if lane.limited:
@@ -72,12 +76,21 @@ class Placing:
                     stop = Stop.LIMITED
                     break
                 most = left if room is None else min(left, room)
+            if self.rules:
+                stop, most = self._room_by_rules(lane, job, most, end_ms)
+                if most <= 0:
+                    break
             if lane.shape.lacking:
                 stop = Stop.LACKING
                 break
             fitting = self.index.fitting(requirement)
             if self.filters:
                 fitting = self.allowed(job, fitting)
+            if self.rules and fitting:
+                fitting = self.ruled(job, fitting, end_ms)
+                if not fitting:
+                    stop = Stop.RULED
+                    break
             chosen = self.choose(job, fitting, most, end_ms) if fitting else None
             if chosen is None:
                 stop = self._why_not(lane, job, fitting)
@@ -107,6 +120,29 @@ class Placing:
         for rule in self.filters:
             nodes = rule.mask(job, nodes, self.index, self.context) if nodes else 0
         return nodes
+
+    def ruled(self, job: Job, nodes: int, end_ms: int) -> int:
+        """Those nodes of a mask that no rule keeps a job off which ends at `end_ms`."""
+        for rule in self.rules:
+            nodes = rule.allowed(job, nodes, end_ms) if nodes else 0
+        return nodes
+
+    def _room_by_rules(self, lane: Lane, job: Job, most: int, end_ms: int) -> tuple[Stop, int]:
+        """How many of so many tasks the rules let start, and what none at all means."""
+        stop = Stop.DONE
+        for rule in self.rules:
+            room = rule.room(lane.segment, job, end_ms)
+            if room is not None and room < most:
+                most = room
+                if room <= 0:
+                    stop = Stop.LIMITED if rule.whole else Stop.RULED
+                    break
+        return stop, most
+
+    def ruled_out(self, lane: Lane, job: Job) -> tuple[Reason, ...]:
+        """What rules have against a job, all of them."""
+        end_ms = self.end_ms(job)
+        return tuple([reason for rule in self.rules for reason in rule.why(lane.segment, job, end_ms)])
 
     def _why(self, job: Job, score: float, fitting: int) -> PlacementReason:
         made, policies = self.made, self.made.policies
@@ -192,6 +228,8 @@ class Placing:
             self.index.allocate(number, requirement.resources, slots * tasks)
         if lane.limited:
             self.limits.take(lane.segment.client_id, requirement, tasks)
+        for rule in self.rules:
+            rule.took(job, nodes, tasks, end_ms)
         if not self.ends_matter:
             return
         taken = nodes if tasks == 1 else tuple([(number, slots * tasks) for number, slots in nodes])

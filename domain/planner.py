@@ -16,11 +16,11 @@ from domain.endings import expected
 from domain.farm import Farm
 from domain.job.values import Job
 from domain.lanes import Head, Lane, QueueKey, Shape, Stop
-from domain.messages import JobId
+from domain.messages import Command, JobId
 from domain.openings import FOREVER, Openings, Outlook, Shadow
 from domain.passed_over import rows_of
 from domain.placing import Attempts, Placing
-from domain.policies import Policies, made
+from domain.policies import OrderKey, Policies, made
 from domain.queue import Line
 from domain.queue import Place as QueuePlace
 
@@ -49,10 +49,10 @@ def plan(farm: Farm, policies: Policies, now_ms: int, *, over: Attempts = ()) ->
     Attempts that are `over` count as ended although nobody has said so yet: for agreement with simulators that look
     at the ends they expect, and not only at those that came.
     """
-    if nothing_waits(farm, now_ms):
-        return Plan(farm.position, (), (), farm.next_back_off(now_ms))
     cycle = Cycle(farm, policies, now_ms, over)
-    cycle.place_in_order()
+    if not cycle.rules and nothing_waits(farm, now_ms):
+        return Plan(farm.position, (), (), farm.next_back_off(now_ms))
+    cycle.run()
     return cycle.plan(cycle.passed_over())
 
 
@@ -74,6 +74,10 @@ class Cycle(Placing):
         self.order = self.made.order
         self.same_keys = getattr(self.order, "same_in_segment", False) and self.made.static_levels
         """Whether all jobs of a lane have the same order key."""
+        self.ranked = tuple([rule for rule in self.rules if rule.ranks])
+        """The rules that put segments before others."""
+        self.others: tuple[Command, ...] = ()
+        """What rules want done besides."""
         self.shapes: dict[Any, Shape] = {}
         """By requirement; by segment where filters may tell segments apart."""
         self.lanes: dict[Segment, Lane] = {}
@@ -85,9 +89,15 @@ class Cycle(Placing):
             position=self.farm.position,
             decisions=tuple(self.decisions),
             passed_over=passed_over,
-            wake_at_ms=self.farm.next_back_off(self.now_ms),
+            wake_at_ms=self._wake_at_ms(),
             reserved=tuple(self.reserved),
+            others=self.others,
         )
+
+    def _wake_at_ms(self) -> int | None:
+        """When time alone could change the answer: a back-off ends, or a rule says something else."""
+        wakes = [rule.wake_at_ms() for rule in self.rules]
+        return min([at_ms for at_ms in (self.farm.next_back_off(self.now_ms), *wakes) if at_ms is not None], default=None)
 
     def passed_over(self) -> tuple[Blocked, ...]:
         """The blocked segments with their reasons, by name."""
@@ -99,24 +109,33 @@ class Cycle(Placing):
         fitting = self.allowed(job, self.index.fitting(job.spec.requirement))
         return self.choose(job, fitting, 1, FOREVER) is not None
 
+    def run(self) -> None:
+        """Everything: the queue in its order, then what rules add."""
+        self.place_in_order()
+        self.others = tuple([command for rule in self.rules for command in rule.end(self)])
+
     # -- the order of the queue ----------------------------------------------------------------------------------
 
     def place_in_order(self) -> None:
         """Looks at jobs lowest key first; a segment leaves the merge when nothing of it can start any more."""
         backfill = self.backfill
-        one_head = (backfill.reservations == 1 or not backfill.overtakes) and backfill.for_anybody
+        one_head = (backfill.reservations == 1 or not backfill.overtakes) and backfill.for_anybody and not self.rules
         fitting, lacking = self._heads(one_head)
         if one_head:
             fitting, lacking = self._place_until_blocked(fitting, lacking)
         heap = fitting + lacking
         heapify(heap)
         while heap:
+            if self.ranked and self._rank_rose(heap):
+                continue
             lane, _, job = heap[0][3:]
             stop = self.place(lane, job)
             if stop is Stop.DONE:
                 lane.waiting -= 1
+            elif stop is Stop.RULED:
+                self._pass_over(lane, stop, job)
             else:
-                self._pass_over(lane, stop)
+                self._pass_over(lane, stop, job)
                 if stop is Stop.LIMITED:
                     heappop(heap)
                     continue
@@ -210,7 +229,7 @@ class Cycle(Placing):
             return
         job = self.farm.jobs[following[1]]
         if not self.same_keys:
-            key = self.order.key(job, self.context)
+            key = self.key_of(job, lane.segment)
         heapreplace(heap, (key, following[0], following[1], lane, walk, job))
 
     def place_arrivals(self, arrived: Sequence[JobId]) -> None:
@@ -274,17 +293,37 @@ class Cycle(Placing):
 
     def _head(self, lane: Lane, walk: Iterator[QueuePlace], place: QueuePlace) -> Head:
         job = self.farm.jobs[place[1]]
-        return self.order.key(job, self.context), *place, lane, walk, job
+        return self.key_of(job, lane.segment), *place, lane, walk, job
+
+    def key_of(self, job: Job, segment: Segment) -> OrderKey:
+        """The order's key, after the ranks that rules give to the segment."""
+        key = self.order.key(job, self.context)
+        return (self.rank(segment), key) if self.ranked else key
+
+    def rank(self, segment: Segment) -> tuple[int, ...]:
+        """What rules make of a segment by now."""
+        return tuple([rule.rank(segment) for rule in self.ranked])
+
+    def _rank_rose(self, heap: list[Head]) -> bool:
+        """Puts the first lane back where it belongs by now, if that is elsewhere."""
+        (before, key), submitted_ms, job_id, lane, walk, job = heap[0]
+        rank = self.rank(lane.segment)
+        if rank == before:
+            return False
+        heapreplace(heap, ((rank, key), submitted_ms, job_id, lane, walk, job))
+        return True
 
     # -- what cannot start ---------------------------------------------------------------------------------------
 
-    def _pass_over(self, lane: Lane, stop: Stop) -> None:
+    def _pass_over(self, lane: Lane, stop: Stop, job: Job | None = None) -> None:
         """Notes why the first job of a lane was passed over, which is said of all behind it."""
         if lane.stop is not Stop.DONE:
             return
         lane.stop = stop
         self.blocked.append(lane)
-        if stop is Stop.LIMITED:
+        if self.rules and job is not None and stop in (Stop.LIMITED, Stop.RULED):
+            lane.reasons = self.ruled_out(lane, job)
+        if stop is Stop.LIMITED and not lane.reasons:
             lane.reasons = self.limit(lane)
         elif stop is Stop.BEHIND:
             lane.reasons = (blockers.behind(self.reserved[0].job_id, self.reserved[0].start_ms),)

@@ -17,7 +17,8 @@ from domain.messages import JobId
 from domain.openings import Shadow
 from domain.placing import Attempts
 from domain.planner import Cycle, nothing_waits
-from domain.policies import Policies
+from domain.policies import Policies, made
+from domain.rules import rules_of
 
 
 class Planned(NamedTuple):
@@ -57,9 +58,14 @@ class Planner:
         `arrived` are the jobs queued since the last plan, where nothing but that, and what the last plan decided, has
         happened; None when anything may have. Without any, only time has passed, and everything is looked at anew.
         """
-        if nothing_waits(farm, now_ms):
+        ruled = rules_of(farm, made(policies), now_ms)
+        if not ruled and nothing_waits(farm, now_ms):
             return self._idle(farm, policies, now_ms)
         cycle = Cycle(farm, policies, now_ms, over)
+        if cycle.rules:
+            self._memory = None
+            cycle.run()
+            return Planned(cycle.plan(cycle.passed_over()), None)
         known = self._memory
         if known is not None and arrived and not over and self._still_holds(known, cycle, arrived):
             if known.head is not None and all(_joins(known, cycle, job_id) for job_id in arrived):
