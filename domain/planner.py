@@ -97,7 +97,9 @@ class Cycle(Placing):
     def _wake_at_ms(self) -> int | None:
         """When time alone could change the answer: a back-off ends, or a rule says something else."""
         wakes = [rule.wake_at_ms() for rule in self.rules]
-        return min([at_ms for at_ms in (self.farm.next_back_off(self.now_ms), *wakes) if at_ms is not None], default=None)
+        return min(
+            [at_ms for at_ms in (self.farm.next_back_off(self.now_ms), *wakes) if at_ms is not None], default=None
+        )
 
     def passed_over(self) -> tuple[Blocked, ...]:
         """The blocked segments with their reasons, by name."""
