@@ -70,14 +70,8 @@ class Placing:
         end_ms = self.end_ms(job) if self.ends_matter or self.rules else FOREVER
         while left:
             most = left
-            if lane.limited:
-                room = self.limits.allows(lane.segment.client_id, requirement)
-                if room is not None and room <= 0:
-                    stop = Stop.LIMITED
-                    break
-                most = left if room is None else min(left, room)
-            if self.rules:
-                stop, most = self._room_by_rules(lane, job, most, end_ms)
+            if lane.limited or self.rules:
+                stop, most = self._most(lane, job, left, end_ms)
                 if most <= 0:
                     break
             if lane.shape.lacking:
@@ -86,14 +80,10 @@ class Placing:
             fitting = self.index.fitting(requirement)
             if self.filters:
                 fitting = self.allowed(job, fitting)
-            if self.rules and fitting:
-                fitting = self.ruled(job, fitting, end_ms)
-                if not fitting:
-                    stop = Stop.RULED
-                    break
-            chosen = self.choose(job, fitting, most, end_ms) if fitting else None
+            usable = self.ruled(job, fitting, end_ms) if self.rules else fitting
+            chosen = self.choose(job, usable, most, end_ms) if usable else None
             if chosen is None:
-                stop = self._why_not(lane, job, fitting)
+                stop = Stop.RULED if fitting and not usable else self._why_not(lane, job, usable)
                 break
             count, taken, score = chosen
             if why is None:
@@ -127,9 +117,15 @@ class Placing:
             nodes = rule.allowed(job, nodes, end_ms) if nodes else 0
         return nodes
 
-    def _room_by_rules(self, lane: Lane, job: Job, most: int, end_ms: int) -> tuple[Stop, int]:
-        """How many of so many tasks the rules let start, and what none at all means."""
+    def _most(self, lane: Lane, job: Job, most: int, end_ms: int) -> tuple[Stop, int]:
+        """How many of so many tasks limits and rules let start, and what none at all means."""
         stop = Stop.DONE
+        if lane.limited:
+            left = self.limits.allows(lane.segment.client_id, lane.segment.requirement)
+            if left is not None and left < most:
+                most = left
+                if left <= 0:
+                    return Stop.LIMITED, 0
         for rule in self.rules:
             room = rule.room(lane.segment, job, end_ms)
             if room is not None and room < most:
