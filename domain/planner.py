@@ -128,7 +128,7 @@ class Cycle(Placing):
         heap = fitting + lacking
         heapify(heap)
         while heap:
-            if self.ranked and self._rank_rose(heap):
+            if self._rank_rose(heap):
                 continue
             lane, _, job = heap[0][3:]
             stop = self.place(lane, job)
@@ -308,6 +308,8 @@ class Cycle(Placing):
 
     def _rank_rose(self, heap: list[Head]) -> bool:
         """Puts the first lane back where it belongs by now, if that is elsewhere."""
+        if not self.ranked:
+            return False
         (before, key), submitted_ms, job_id, lane, walk, job = heap[0]
         rank = self.rank(lane.segment)
         if rank == before:
