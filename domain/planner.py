@@ -134,14 +134,12 @@ class Cycle(Placing):
             stop = self.place(lane, job)
             if stop is Stop.DONE:
                 lane.waiting -= 1
-            elif stop is Stop.RULED:
-                self._pass_over(lane, stop, job)
             else:
                 self._pass_over(lane, stop, job)
                 if stop is Stop.LIMITED:
                     heappop(heap)
                     continue
-                if self.head is None or self._has_reservations_left():
+                if stop is not Stop.RULED and (self.head is None or self._has_reservations_left()):
                     if not self._waits_for_room(lane):
                         heappop(heap)
                         continue
