@@ -23,6 +23,7 @@ from application import farms
 from application.app import Application, Request
 from application.dispatcher import Dispatcher
 from application.ports import Executor
+from application.power import Hook, PowerSwitch, no_hook
 from application.scheduler import Scheduler
 from application.simulation.portfolio import PortfolioReviewer
 from application.watchdog import Timing, Watchdog
@@ -30,6 +31,7 @@ from domain.farm import Farm
 from domain.job.commands import RequeueTasks
 from domain.messages import Meta, NodeId, node_stream
 from domain.node import DrainNode, Node, NodeDrained, NodeStatus, TakeOffline, UndrainNode
+from domain.rules.bookings import somebody_waits
 
 ACTOR = "server"
 LEFT_OUT = "not configured on this server"
@@ -96,12 +98,14 @@ def open_readonly(data_dir: Path) -> ReadOnly:
     return ReadOnly(data_dir)
 
 
-def open_server(data_dir: Path, *, nodes: int | Sequence[LocalNode] = 1, timing: Timing | None = None) -> "Server":
+def open_server(
+    data_dir: Path, *, nodes: int | Sequence[LocalNode] = 1, timing: Timing | None = None, power_hook: Hook = no_hook
+) -> "Server":
     """A server over a data directory, with this machine as one node or several; not yet started."""
     log = open_log(data_dir)
     try:
         known = machine_nodes(nodes) if isinstance(nodes, int) else nodes
-        return Server(data_dir, log, known, timing or Timing())
+        return Server(data_dir, log, known, timing or Timing(), power_hook)
     except BaseException:
         log.close()
         raise
@@ -110,14 +114,24 @@ def open_server(data_dir: Path, *, nodes: int | Sequence[LocalNode] = 1, timing:
 class Server:
     """Everything running in one process over one store."""
 
-    def __init__(self, data_dir: Path, log: SQLiteLog, nodes: Sequence[LocalNode], timing: Timing) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        log: SQLiteLog,
+        nodes: Sequence[LocalNode],
+        timing: Timing,
+        power_hook: Hook = no_hook,
+    ) -> None:
         self.data_dir = data_dir
         self.app = Application(log, SystemClock(), SystemIds())
         self._configured = frozenset(node.node_id for node in nodes)
         self._left_over = self._still_used()
-        self.executor: Executor = LocalExecutor(data_dir, nodes, left_over=self._left_over, lease_ms=timing.lease_ms)
+        self.executor: Executor = LocalExecutor(
+            data_dir, nodes, left_over=self._left_over, asleep=self._asleep(), lease_ms=timing.lease_ms
+        )
         self.scheduler = Scheduler(self.app)
         self.watchdog = Watchdog(self.app, self.executor, timing)
+        self.power = PowerSwitch(self.app, self.executor, power_hook)
         self.dispatcher = Dispatcher(self.app, self.executor, node_reports=self.watchdog.hear, verify=verify)
         self.views = Views(data_dir, log)
         self.queries = Queries(
@@ -136,6 +150,14 @@ class Server:
             if node.node_id not in self._configured and not node.retired and farm.attempts_on(node.node_id)
         ]
 
+    def _asleep(self) -> list[NodeId]:
+        """Nodes that were powered down: work wakes them, or a person, but not the start of a server."""
+        return [node_id for node_id in sorted(self.app.farm.asleep) if self._sleeps(self.app.farm.nodes[node_id])]
+
+    @staticmethod
+    def _sleeps(node: Node) -> bool:
+        return node.asleep and node.status is NodeStatus.OFFLINE and not node.retired
+
     # -- running -------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -143,9 +165,11 @@ class Server:
         self._settle_configuration()
         self.executor.open()
         self.dispatcher.resume()
+        self.power.resume()
         self._dispatching = self.loops.start("dispatcher", self.dispatcher.run, self.executor.wake)
         self._watching = self.loops.start("watchdog", self.watchdog.run)
         self._scheduling = self.loops.start("scheduler", self.scheduler.run, self.scheduler.wake)
+        self.loops.start("power", self.power.run, self.power.wake)
         self.loops.start("portfolio", PortfolioReviewer(self.app).run)
         self.loops.start("views", lambda stop: self.views.run(stop, self._wake_views), self._wake_views.set)
         self.loops.start("housekeeping", self._keep_house)
@@ -187,6 +211,8 @@ class Server:
             if any(not job.queued and self._starts_later(job.spec.not_before_ms) for job in farm.jobs.values()):
                 return False
             if not self.watchdog.settled(self._configured):
+                return False
+            if farm.reservations and somebody_waits(farm, self.app.clock.now_ms()):
                 return False
             return not self.scheduler.cycle().decisions
 

@@ -21,9 +21,10 @@ from adapters.importers.submission import Extras
 from adapters.library import Milepost
 from adapters.store.sqlite import LOG_FILE
 from application.watchdog import Timing
-from domain import errors
+from domain import errors, intervals
 from domain.client import Shares
-from domain.job.values import JobStatus, Priority
+from domain.job.commands import ApproveJob
+from domain.job.values import JobStatus, Priority, Progressive
 from domain.messages import JobId, NodeId
 from projections.story import sentence
 
@@ -33,6 +34,7 @@ FRAMES = 24
 SIZE = (320, 180)
 DEADLINE_MS = 60_000
 LATE_AFTER_S = 4.0
+COARSE_STEP = 4
 CRITICAL = "client call"
 RESTORED = "checkpoint.restored"
 PATIENCE_S = 240.0
@@ -96,7 +98,8 @@ class Demo:
             "Height": str(SIZE[1]),
             "Python": sys.executable,
         }
-        extras = Extras(client_id="studio", deadline_ms=deadline_ms)
+        shown = Progressive(every=COARSE_STEP, approve=True)
+        extras = Extras(client_id="studio", deadline_ms=deadline_ms, progressive=shown)
         _, (render,) = self.farm.submit_template(TEMPLATE, parameters, extras)
         return render
 
@@ -126,6 +129,7 @@ class Demo:
         """Called all the time while the farm works: lets things happen, and draws."""
         if self.critical is None and time.monotonic() - self.started > LATE_AFTER_S:
             self._submit_critical()
+        self._approve()
         if self.killed is None:
             self._kill_a_node()
         elif not self.resumed:
@@ -148,6 +152,15 @@ class Demo:
             env={"PYTHONPATH": str(ROOT)},
         )
         self.say("a critical job arrives late: two frames for a client call")
+
+    def _approve(self) -> None:
+        """Every 4th frame comes first; once these are there somebody looks at them and lets the others go on."""
+        job = self.farm.app.farm.jobs.get(self.jobs.render)
+        if job is None or not job.gated or job.waiting or job.live:
+            return
+        frames = intervals.size(job.succeeded)
+        self.say(f"the first {frames} frames of the loop can be seen, and are approved: the others go on")
+        self.farm.handle(ApproveJob(job_id=self.jobs.render, why="the loop looks right"))
 
     def _kill_a_node(self) -> None:
         """The node that runs the simulation, once that has left a checkpoint: as if somebody pulled its plug."""

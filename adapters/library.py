@@ -17,6 +17,8 @@ from adapters.importers.openjd import load_template
 from adapters.importers.submission import Extras, submission_of
 from application.app import Reply
 from application.commands import DEFAULT_CLIENT, AdoptPolicies, Submit
+from application.power import Hook, no_hook
+from application.undo import Undo
 from application.watchdog import Timing
 from domain import intervals
 from domain.client import RegisterClient, Shares
@@ -52,14 +54,16 @@ class Milepost:
         nodes: int | Sequence[LocalNode] = 1,
         timing: Timing | None = None,
         ending: Ending = Ending.TERMINATE,
+        power_hook: Hook = no_hook,
     ) -> Iterator["Milepost"]:
         """A farm in a data directory (made if it is new) with this machine as `nodes` nodes.
 
         Leaving the context ends what still runs, so that it waits again, and shuts the nodes down; `ending` says
-        otherwise. StoreLocked if another process has the store.
+        otherwise. `power_hook` switches machines whose nodes are powered down and up. StoreLocked if another process
+        has the store.
         """
         known = machine_nodes(nodes) if isinstance(nodes, int) else nodes
-        server = open_server(Path(data_dir).absolute(), nodes=known, timing=timing)
+        server = open_server(Path(data_dir).absolute(), nodes=known, timing=timing, power_hook=power_hook)
         try:
             server.app.handle_all(list(_registrations(server, known)), SYSTEM)
             server.start()
@@ -75,9 +79,21 @@ class Milepost:
 
     # -- commands ------------------------------------------------------------------------------------------------
 
-    def handle(self, *commands: Command) -> Reply:
-        """Carries commands out in one durable transaction, all or none, or raises the error that says why not."""
-        return self.app.handle_all(commands, ACTOR)
+    def handle(self, *commands: Command, command_id: str = "") -> Reply:
+        """Carries commands out in one durable transaction, all or none, or raises the error that says why not.
+
+        Under an id of your own they are carried out once, however often they are sent, and can be undone by it.
+        """
+        return self.app.handle_all(commands, ACTOR, command_id)
+
+    def undo(self, command_id: str, why: str = "") -> Reply:
+        """Changes back all that one command changed, or raises the error that says why not and what would help.
+
+        The events of a command carry its id (`recorded.meta.command_id`), and so do those of this one: undoing it does
+        the command again. CommandNotFound, NothingToUndo, UndoForbidden, UndoOvertaken (by a later change of the same
+        thing) and AlreadyUndone leave everything as it is.
+        """
+        return self.app.handle(Undo(command_id=command_id, why=why), ACTOR, self.app.ids.new("cmd"))
 
     def add_client(self, client_id: ClientId, shares: Shares = Shares()) -> None:  # noqa: B008 (a frozen value)
         """Makes a client known; the same again changes nothing."""
@@ -100,11 +116,13 @@ class Milepost:
         env: Mapping[str, str] | None = None,
         cwd: str | Path | None = None,
         output_dir: str | Path | None = None,
+        partition: str = "",
     ) -> JobId:
         """Submits a command as a job of one or many tasks (`tasks="1-40"`), `{task}` standing for the number.
 
         BadInput for no command, tasks that are no set of numbers, an unknown priority, or cores that are no number;
-        RequirementImpossible for what no node of this farm could ever hold.
+        RequirementImpossible for what no node of this farm could ever hold; PartitionNotFound and PartitionForbids for
+        a partition that does not take it.
         """
         if not argv:
             raise BadInput(problem="there is nothing to submit: give the command and its arguments")
@@ -113,7 +131,7 @@ class Milepost:
             name=name or Path(argv[0]).name,
             client_id=client,
             work=Work(tuple(argv), env=dict(env or {}), cwd=str(cwd) if cwd else None),
-            requirement=Requirement(Resources(_millicores(cpus), memory_mib, gpus)),
+            requirement=Requirement(Resources(_millicores(cpus), memory_mib, gpus), partition=partition),
             tasks=_task_set(tasks),
             priority=_priority(priority),
             deadline_ms=deadline_ms,

@@ -8,7 +8,18 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from domain.policies import FAMILIES, Backfill, Estimate, Filter, Order, Placement, PriorityRule
+from domain.policies import (
+    FAMILIES,
+    Backfill,
+    Energy,
+    Estimate,
+    Filter,
+    Order,
+    Placement,
+    Preemption,
+    PriorityRule,
+    SharingPolicy,
+)
 
 GROUP = "milepost.policies"
 MAX_SHOWN = 200
@@ -19,6 +30,9 @@ PROTOCOLS: dict[str, type[Any]] = {
     "filter": Filter,
     "placement": Placement,
     "backfill": Backfill,
+    "energy": Energy,
+    "sharing": SharingPolicy,
+    "preemption": Preemption,
 }
 """What a policy of each family must have."""
 

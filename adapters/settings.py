@@ -15,6 +15,8 @@ import msgspec
 from msgspec.structs import replace
 
 from adapters.executors.machine import LocalNode, machine_nodes
+from adapters.importers.figures import HourPrice, WakeSeconds, Watts, figure_attributes, figures_problem
+from adapters.importers.tariffs import read_tariff
 from adapters.plugins import load_plugins
 from application.watchdog import Timing
 from domain.errors import BadInput, PolicyInvalid
@@ -55,6 +57,14 @@ class NodeSettings(Section, frozen=True, kw_only=True):
     """Licences, FPGAs and the like: how many of each the node has."""
     attributes: dict[str, tuple[str, ...]] = {}
     """Beside those found on this machine; the same name replaces."""
+    watts_idle: Watts | None = None
+    """What it draws while it is on and does nothing."""
+    watts_peak: Watts | None = None
+    """What it draws in full use."""
+    wake_s: WakeSeconds | None = None
+    """How long it takes from its power-up until it takes work; two minutes if nothing is said."""
+    price_per_h: HourPrice | None = None
+    """What it costs beside energy for each hour in which it is on, in the tariff's currency."""
 
     def node(self, share: LocalNode, node_id: str = "") -> LocalNode:
         """The node that has all this, and of what is not said here the given share of the machine."""
@@ -66,7 +76,8 @@ class NodeSettings(Section, frozen=True, kw_only=True):
             network_mbps=self.network_mbps,
             named=named_amounts(self.named),
         )
-        return LocalNode(node_id or share.node_id, capacity, {**share.attributes, **self.attributes})
+        attributes = {**share.attributes, **figure_attributes(self), **self.attributes}
+        return LocalNode(node_id or share.node_id, capacity, attributes)
 
 
 class TimingSettings(Section, frozen=True, kw_only=True):
@@ -100,18 +111,30 @@ class PolicySettings(Section, frozen=True, kw_only=True):
     parameters: dict[str, dict[str, Any]] | None = None
     clients: dict[str, ClientPolicySettings] | None = None
     """What differs for some clients, by their ids."""
+    energy: str | None = None
+    sharing: str | None = None
+    preemption: str | None = None
+    tariff: dict[str, Any] | None = None
+    """What energy costs, as in a tariff file; see `adapters.importers.tariffs`."""
 
     def over(self, policies: Policies) -> Policies:
-        """These policies where they are given, the others as they are; PolicyInvalid if that cannot be."""
+        """These policies where they are given, the others as they are; PolicyInvalid if that cannot be.
+
+        An answer that changes has no parameters but those given; so has one of which some are given.
+        """
         asdict = msgspec.structs.asdict
         said = {name: value for name, value in asdict(self).items() if value is not None}
         if self.clients is not None:
             said["clients"] = {name: ClientPolicies(**asdict(own)) for name, own in self.clients.items()}
+        if self.tariff is not None:
+            said["tariff"] = read_tariff(self.tariff, "tariff.")
+        parameters = self.parameters or {}
         if str(self.backfill).isdecimal():  # from a variable it comes as text
             said["backfill"] = DEPTH
-            parameters = policies.parameters if self.parameters is None else self.parameters
-            said["parameters"] = {**parameters, "backfill": {RESERVATIONS: int(str(self.backfill))}}
-        adopted = replace(policies, **said)
+            parameters = {**parameters, "backfill": {RESERVATIONS: int(str(self.backfill))}}
+        changed = {"filter" if key == "filters" else key for key in said if said[key] != getattr(policies, key)}
+        kept = {family: own for family, own in policies.parameters.items() if family not in changed}
+        adopted = replace(policies, **said | {"parameters": kept | parameters})
         adopted.check()
         return adopted
 
@@ -127,6 +150,8 @@ class Settings(Section, frozen=True, kw_only=True):
     """What each of the equal nodes has."""
     named_nodes: dict[str, NodeSettings] = {}
     """Further nodes by name."""
+    power_hook: str = ""
+    """A command that is run as `COMMAND off NODE` and `COMMAND on NODE` when a node is powered down and up."""
     timing: TimingSettings = TimingSettings()
     policies: PolicySettings = PolicySettings()
 
@@ -236,9 +261,13 @@ def _check(settings: Settings, path: str) -> None:
         raise BadInput(
             f"{path}: timing.suspect_ms ({timing.suspect_ms}) must not exceed timing.lease_ms ({timing.lease_ms})"
         )
+    nodes = {"node": settings.node} | {f"named_nodes.{name}": node for name, node in settings.named_nodes.items()}
+    for place, node in nodes.items():
+        if figures_problem(node):
+            raise BadInput(f"{path}: {place}: {figures_problem(node)}")
     try:
         settings.policies.over(Policies())
-    except PolicyInvalid as error:
+    except (BadInput, PolicyInvalid) as error:
         raise BadInput(f"{path}: policies: {error.fields.get('problem', error.message)}") from error
 
 
@@ -275,6 +304,9 @@ EXAMPLE = """\
 # Where `milepost serve` listens on 127.0.0.1; 0 takes any port that is free.
 #port = 8722
 
+# A command that switches the power of machines, run as COMMAND off NODE and COMMAND on NODE; none switches nothing.
+#power_hook = ""
+
 [node]
 # What each of the equal nodes has. Cores, memory and GPUs that are left out are an equal part of this machine's.
 #cores = 2.0
@@ -286,6 +318,13 @@ EXAMPLE = """\
 #named = { houdini = 1 }
 # Attributes that jobs can ask for (`milepost submit --attr`), beside those found on this machine.
 #attributes = { "render.engine" = ["cycles", "karma"] }
+# Watts that it draws while it is on and does nothing, and in full use; left out, it counts as drawing nothing.
+#watts_idle = 90
+#watts_peak = 350
+# Seconds from its power-up until it takes work.
+#wake_s = 120
+# What each hour in which it is on costs beside energy, in the tariff's currency.
+#price_per_h = 0.0
 
 # Further nodes, each by name, with the same keys; what is left out is what the whole machine has.
 #[named_nodes.gpu-1]
@@ -321,5 +360,13 @@ EXAMPLE = """\
 #parameters = { order = {} }
 # What differs for some clients: their priority, estimate, placement and the parameters of these.
 #clients = {}
+# What is given up to save energy: performance, balanced, efficiency, night-savings.
+#energy = "performance"
+# What energy costs: price, currency, utc_offset, windows with from, until, price and days.
+#tariff = { price = 0.0, currency = "", utc_offset = "+00:00", windows = [] }
+# What a client's guarantee is worth: none, lending.
+#sharing = "none"
+# Who may be interrupted for whom: none, requeue, suspend, checkpoint.
+#preemption = "none"
 """
 """What `milepost init` writes."""

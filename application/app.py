@@ -19,10 +19,12 @@ from application.consequences import follow
 from application.decider import ROUTES, Aggregate, Batch, Stream, load_stream
 from application.ports import Clock, Ids, Log, Remembered, Unless
 from application.refusals import Refusals
+from application.reservations import TakeNodes
 from domain import checkpoint, dependency, errors, node, workflow
 from domain.farm import Farm
 from domain.job import commands as c
 from domain.messages import Command, Event, Meta, Recorded, StreamId, Value
+from domain.reservation import ActivateReservation, SetAside
 
 ATTEMPTS = 4
 FIRST_WAIT_S = 0.05
@@ -325,6 +327,9 @@ INTERNAL = (
     checkpoint.TakeCheckpoint,
     checkpoint.RestoreCheckpoint,
     RecordCheckpoint,
+    SetAside,
+    ActivateReservation,
+    TakeNodes,
 )
 """What only parts of the system say, because it is true only when they do: plans, reports, consequences."""
 

@@ -9,19 +9,23 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from application import partitions, reservations
 from application.consequences import ENDINGS, lose_attempts_on, may_be_queued
 from application.decider import CHECKPOINT, JOB, Batch, encode_snapshot
-from domain import blockers, errors
+from application.undo import Undo, undo
+from domain import errors
 from domain.checkpoint import CheckpointType, TakeCheckpoint
 from domain.client import ChangeShares, ClientRegistered, ClientSharesChanged, ClientSuspended, RegisterClient
 from domain.cycle import POLICY_STREAM, Evidence, PoliciesAdopted
-from domain.decisions import Reason
+from domain.decisions import Reason, ReasonCode
 from domain.dependency import DeclareDependency, DependencyDeclared, FailDependency, SatisfyDependency, find_path
 from domain.job.commands import NoteCheckpoint, QueueJob, SubmitJob, UnqueueJob
 from domain.job.events import TasksPlaced
 from domain.job.values import JobSpec, JobStatus
 from domain.messages import CheckpointId, ClientId, Command, JobId, Meta, WorkflowId, topic_of
-from domain.node import LoseNode
+from domain.node import LoseNode, StopNode
+from domain.partition import ChangePartition, DefinePartition, RemovePartition
+from domain.planning import blockers
 from domain.policies import Policies
 from domain.resources import Requirement
 from domain.wording import amount, listed, need_text
@@ -59,6 +63,7 @@ class AdoptPolicies(Command, frozen=True, kw_only=True, tag="adopt-policies"):
     policies: Policies
     evidence: tuple[Evidence, ...] = ()
     """What speaks for them, where it was measured."""
+    why: str = ""
 
 
 def submit(batch: Batch, command: Submit, meta: Meta) -> None:
@@ -95,6 +100,7 @@ def submit_one(batch: Batch, command: SubmitJob, meta: Meta) -> None:
 
 def _enter(batch: Batch, command: SubmitJob, meta: Meta) -> None:
     _check_client(batch, command.spec.client_id, meta)
+    command = partitions.admitted(batch, command)
     check_possible(batch, command)
     batch.do(command, meta)
 
@@ -134,6 +140,8 @@ def check_possible(batch: Batch, command: SubmitJob) -> None:
 
 def _impossible(batch: Batch, requirement: Requirement, reason: Reason) -> str:
     """One blocker as the end of a refusal: what is missing on the best node, or how small the farm is for a gang."""
+    if reason.code is ReasonCode.PARTITION_EMPTY:
+        return f"partition {reason.entity} has no node that could hold it"
     if reason.resource:
         needed, available = amount(reason.resource, reason.needed), amount(reason.resource, reason.available)
         if reason.node_id:
@@ -207,6 +215,14 @@ def lose_node(batch: Batch, command: LoseNode, meta: Meta) -> None:
             batch.do(lost, meta)
 
 
+def stop_node(batch: Batch, command: StopNode, meta: Meta) -> None:
+    """A node on which nothing runs is powered down."""
+    batch.guards.add(topic_of(TasksPlaced))
+    if batch.farm.placed.get(command.node_id):
+        raise errors.NodeStateForbids(node_id=command.node_id, status="in use", verb="stop-node")
+    batch.do(command, meta)
+
+
 def record_checkpoint(batch: Batch, command: RecordCheckpoint, meta: Meta) -> None:
     """The checkpoint, the job's note of it, and a snapshot of the job, in one transaction; each checkpoint once."""
     if batch.load(CHECKPOINT, command.checkpoint_id).state is not None:
@@ -251,7 +267,7 @@ def adopt(batch: Batch, command: AdoptPolicies, meta: Meta) -> None:
     present = batch.farm.policies
     if replace(command.policies, version=present.version) != present:
         policies = replace(command.policies, version=present.version + 1)
-        adopted = PoliciesAdopted(at_ms=batch.now_ms, policies=policies, evidence=command.evidence)
+        adopted = PoliciesAdopted(at_ms=batch.now_ms, policies=policies, evidence=command.evidence, why=command.why)
         batch.record(POLICY_STREAM, adopted, meta)
 
 
@@ -273,6 +289,16 @@ def share(batch: Batch, command: RegisterClient | ChangeShares, meta: Meta) -> N
         raise errors.GuaranteesExceeded(client_id=command.client_id, percent=percent, total=total, others=others)
 
 
+def take_back(batch: Batch, command: Undo, meta: Meta) -> None:
+    """What a command changed is changed back by commands that are carried out like all others."""
+    undo(batch, command, meta, carry_out, lambda policies: AdoptPolicies(policies=policies))
+
+
+def carry_out(batch: Batch, command: Command, meta: Meta) -> None:
+    """Stages one command, whoever has to decide it."""
+    HANDLERS.get(type(command), Batch.do)(batch, command, meta)
+
+
 HANDLERS: dict[type[Command], Callable[[Batch, Any, Meta], None]] = {
     Submit: submit,
     SubmitJob: submit_one,
@@ -281,6 +307,12 @@ HANDLERS: dict[type[Command], Callable[[Batch, Any, Meta], None]] = {
     RegisterClient: share,
     ChangeShares: share,
     LoseNode: lose_node,
+    StopNode: stop_node,
     RecordCheckpoint: record_checkpoint,
     AdoptPolicies: adopt,
+    Undo: take_back,
+    DefinePartition: partitions.set_terms,
+    ChangePartition: partitions.set_terms,
+    RemovePartition: partitions.remove,
+    **reservations.HANDLERS,
 }

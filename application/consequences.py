@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any, get_args
 
+from application import reservations
 from application.decider import JOB, WORKFLOW, Batch
 from domain import node
 from domain.dependency import (
@@ -227,6 +228,7 @@ _REACTIONS: dict[type[Event], Callable[[Batch, Any], Commands]] = {
     DependencyReopened: _reopened,
     node.NodeLost: _node_went,
     node.NodeOffline: _node_went,
+    **reservations.REACTIONS,
 }
 
 ENDINGS = frozenset(topic_of(kind) for kind in (e.JobCompleted, e.JobFailed, e.JobCancelled, e.JobRetried))
@@ -235,5 +237,5 @@ _EDGES = frozenset(topic_of(kind) for kind in get_args(DependencyEvent))
 _GUARDS: dict[type[Event], frozenset[str]] = {
     kind: frozenset({topic_of(e.TasksPlaced)}) if react is _node_went else ENDINGS | _EDGES
     for kind, react in _REACTIONS.items()
-}
+} | reservations.GUARDS
 """What no other process may have written meanwhile, because the consequences were decided without it."""

@@ -12,6 +12,7 @@ from application.ports import Unless
 from domain import errors
 from domain.cycle import NUMBERS_MS, CommandRefused, CycleDecided, cycle_stream
 from domain.decisions import Place, Plan, Reserved
+from domain.forecasting.promises import ForecastsMade, ForecastsScored
 from domain.job.commands import PlaceTasks
 from domain.job.events import (
     JobSubmitted,
@@ -22,9 +23,10 @@ from domain.job.events import (
     TasksStarted,
 )
 from domain.messages import Command, JobId, Meta, Recorded
-from domain.placing import Attempts
-from domain.planner import CONFLICTING
-from domain.replanning import Planned, Planner
+from domain.planning.placing import Attempts
+from domain.planning.planner import CONFLICTING
+from domain.planning.replanning import Planned, Planner
+from domain.undo import CommandUndone
 from domain.workflow import WorkflowJobAdded, WorkflowSubmitted
 
 ACTOR = "scheduler"
@@ -43,6 +45,9 @@ _INERT = frozenset(
         TaskCheckpointed,
         CycleDecided,
         CommandRefused,
+        CommandUndone,
+        ForecastsMade,
+        ForecastsScored,
         WorkflowSubmitted,
         WorkflowJobAdded,
     }
@@ -106,7 +111,7 @@ class Cycles:
             commands += self._follow(each)
         commands += made.others
         facts = () if reasons is None else ((cycle_stream(now_ms), reasons),)
-        request = Request(tuple(commands), meta, unless=Unless(made.position, CONFLICTING), facts=facts)
+        request = Request(tuple(commands), meta, False, Unless(made.position, CONFLICTING), facts)
         return self._commit((request,))[0]
 
     # -- reasons -------------------------------------------------------------------------------------------------
@@ -115,12 +120,9 @@ class Cycles:
         """What changed in the reasons of waiting jobs since the last recorded cycle; None if nothing did."""
         made, known = planned.plan, self.app.farm.blocked
         keyframe = cycle_stream(now_ms) != self.app.farm.cycle_day
-        rows = made.passed_over if keyframe or planned.fresh is None else planned.fresh
-        changed = tuple([row for row in rows if keyframe or known.get(row.segment) is not row])
-        cleared: tuple[str, ...] = ()
-        if not keyframe and planned.fresh is None:
-            present = {row.segment for row in rows}
-            cleared = tuple(sorted([name for name in known if name not in present]))
+        rows = made.passed_over if keyframe else planned.fresh
+        changed = tuple(rows) if keyframe else tuple([row for row in rows if known.get(row.segment) is not row])
+        cleared = () if keyframe else planned.gone
         opens_the_day = keyframe and bool(known)  # with an empty keyframe, if nothing waits any more
         reserved = self._changed_head(made, keyframe, now_ms)
         if not changed and not cleared and not opens_the_day and reserved is None:

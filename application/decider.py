@@ -13,11 +13,12 @@ import msgspec
 from application.cached import read, topic_of
 from application.ports import Log, StateSnapshot, Unless
 from application.tallies import StagedTallies
-from domain import checkpoint, client, dependency, job, node, workflow
+from domain import checkpoint, client, dependency, job, node, observed, partition, reservation, workflow
 from domain.checkpoint import Checkpoint, CheckpointCommand
 from domain.client import Client, ClientCommand
 from domain.dependency import DeclareDependency, Dependency, DependencyCommand
 from domain.farm import Farm
+from domain.indices.tally import Tally
 from domain.job import commands as jobs
 from domain.job import events as jobs_events
 from domain.job.values import Job, JobStatus
@@ -36,7 +37,9 @@ from domain.messages import (
     node_stream,
 )
 from domain.node import Node, NodeCommand
-from domain.tally import Tally
+from domain.observed import Observe, Observed
+from domain.partition import Partition, PartitionCommand, partition_stream
+from domain.reservation import Reservation, ReservationCommand
 from domain.workflow import Workflow, WorkflowCommand
 
 SNAPSHOT_EVERY = 200
@@ -68,6 +71,11 @@ CLIENT = Aggregate("client", Client, client.decide, client.evolve, lambda c: cli
 WORKFLOW = Aggregate("workflow", Workflow, workflow.decide, workflow.evolve, lambda c: c.workflow_id)
 DEPENDENCY = Aggregate("dependency", Dependency, dependency.decide, dependency.evolve, lambda c: c.dependency_id)
 CHECKPOINT = Aggregate("checkpoint", Checkpoint, checkpoint.decide, checkpoint.evolve, lambda c: c.checkpoint_id)
+RESERVATION = Aggregate("reservation", Reservation, reservation.decide, reservation.evolve, lambda c: c.reservation_id)
+PARTITION = Aggregate(
+    "partition", Partition, partition.decide, partition.evolve, lambda c: partition_stream(c.partition)
+)
+EXTERNAL = Aggregate("external", Observed, observed.decide, observed.evolve, lambda c: c.stream_id)
 
 ROUTES: dict[type[Command], Aggregate] = {
     kind: aggregate
@@ -78,9 +86,11 @@ ROUTES: dict[type[Command], Aggregate] = {
         (WorkflowCommand, WORKFLOW),
         (DependencyCommand, DEPENDENCY),
         (CheckpointCommand, CHECKPOINT),
+        (PartitionCommand, PARTITION),
+        (ReservationCommand, RESERVATION),
     )
     for kind in get_args(commands)
-}
+} | {Observe: EXTERNAL}
 """Which aggregate decides a command that concerns one stream."""
 
 FRESH = (jobs.SubmitJob, workflow.SubmitWorkflow)
@@ -91,6 +101,8 @@ FOLLOWING = frozenset(
     {
         jobs_events.TasksRequeued,
         jobs_events.TasksStopping,
+        jobs_events.TasksSuspended,
+        jobs_events.ClaimReleased,
         jobs_events.JobCompleted,
         jobs_events.JobFailed,
         jobs_events.JobCancelled,
@@ -289,6 +301,9 @@ _LIVE: dict[str, Callable[[Farm, StreamId], Any]] = {
     "workflow": lambda farm, stream: farm.workflows.get(stream),
     "dependency": lambda farm, stream: farm.dependencies.get(stream),
     "checkpoint": lambda farm, stream: None,
+    "reservation": lambda farm, stream: farm.reservations.get(stream),
+    "partition": lambda farm, stream: farm.partitions.get(stream.removeprefix("partition:")),
+    "external": lambda farm, stream: None,
 }
 
 

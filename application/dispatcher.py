@@ -59,6 +59,10 @@ def react(event: Event) -> tuple[Effect, ...]:
         return (Effect(Kind.SUSPEND, event.job_id),)
     if isinstance(event, e.JobResumed):
         return (Effect(Kind.RESUME, event.job_id),)
+    if isinstance(event, e.TasksSuspended):
+        return (Effect(Kind.SUSPEND, event.job_id, event.attempts),)
+    if isinstance(event, e.TasksResumed):
+        return (Effect(Kind.RESUME, event.job_id, event.attempts),)
     return ()
 
 
@@ -71,10 +75,25 @@ def owed(job: Job) -> tuple[Effect, ...]:
     job_id = job.spec.job_id
     starting = tuple(n for n, attempt in job.live.items() if attempt.stopping is None)
     stopping = tuple(n for n, attempt in job.live.items() if attempt.stopping is not None)
-    effects = [Effect(Kind.START, job_id, starting), Effect(Kind.TERMINATE, job_id, stopping)]
-    if job.paused:
-        effects.append(Effect(Kind.SUSPEND, job_id, starting))
+    still = tuple(n for n in starting if stands_still(job, n))
+    moved = tuple(n for n in starting if n not in still and has_stood_still(job, n))
+    effects = [
+        Effect(Kind.START, job_id, starting),
+        Effect(Kind.TERMINATE, job_id, stopping),
+        Effect(Kind.SUSPEND, job_id, still),
+        Effect(Kind.RESUME, job_id, moved),
+    ]
     return tuple(effect for effect in effects if effect.attempts)
+
+
+def stands_still(job: Job, number: AttemptNumber) -> bool:
+    """Whether a live attempt must not run now: its job is paused, or it is suspended for another one."""
+    return job.paused or job.live[number].suspended_at_ms is not None
+
+
+def has_stood_still(job: Job, number: AttemptNumber) -> bool:
+    """Whether it may have been told to stand still before, and perhaps not yet to go on."""
+    return bool(job.paused_ms) or job.live[number].resumed_ms is not None
 
 
 class Dispatcher:
@@ -142,6 +161,8 @@ class Dispatcher:
                     ran_before = attempt.started_ms is not None  # it is asked for again after a restart
                     starts.append(launch if ran_before else self._checked(job, launch))
                 continue
+            if effect.kind is Kind.RESUME and stands_still(job, number):
+                continue  # for the other of two reasons
             if starts:  # keep the order: what was placed before is started before anything else happens to it
                 self.executor.start(starts)
                 starts.clear()
@@ -149,7 +170,8 @@ class Dispatcher:
 
     def _signal(self, kind: Kind, job: Job, launch: Launch) -> None:
         if kind is Kind.TERMINATE:
-            self.executor.terminate(launch, job.spec.grace_ms)
+            grace_ms = job.live[launch.attempt].grace_ms
+            self.executor.terminate(launch, job.spec.grace_ms if grace_ms is None else grace_ms)
         elif kind is Kind.SUSPEND:
             self.executor.suspend(launch)
         else:
@@ -197,5 +219,5 @@ class Dispatcher:
                 raise outcome  # a report about something that is gone is late; any other refusal is a fault
 
 
-_EFFECTIVE = (e.TasksPlaced, e.TasksStopping, e.JobPaused, e.JobResumed)
+_EFFECTIVE = (e.TasksPlaced, e.TasksStopping, e.JobPaused, e.JobResumed, e.TasksSuspended, e.TasksResumed)
 _OF_NODES = get_args(NodeReport)

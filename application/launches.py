@@ -23,5 +23,6 @@ def launch_of(job: Job, number: AttemptNumber) -> Launch:
         walltime_ms=spec.walltime_ms,
         workflow_id=spec.workflow_id or spec.job_id,  # a job alone is all that was submitted, and stands for itself
         output_dir=spec.output_dir,
+        partial_overhead=None if spec.progressive is None else spec.progressive.overhead_percent,
         restore_from=checkpoint.location if checkpoint is not None else None,
     )

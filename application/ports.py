@@ -50,6 +50,8 @@ class Launch(Value, frozen=True):
     output_dir: str | None = None
     restore_from: str | None = None
     """Path of the checkpoint to resume from."""
+    partial_overhead: int | None = None
+    """How much of its run time may go into partial results, in percent; None if nobody said."""
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="report"):
@@ -78,6 +80,8 @@ class AttemptPartial(Report, frozen=True, kw_only=True, tag="partial"):
     attempt_id: str
     path: str
     quality: int
+    cost_ms: int = 0
+    """How long it took to make, as far as the program says."""
 
 
 class AttemptCheckpoint(Report, frozen=True, kw_only=True, tag="checkpoint"):
@@ -269,6 +273,13 @@ class Log(Protocol):
 
     def remembered(self, command_id: str) -> tuple[int, int] | None:
         """The position and the number of events that a command was answered with before."""
+        ...
+
+    def of_command(self, command_id: str) -> list[Recorded]:
+        """The events that a command led to, in order.
+
+        As many as it has where its reply is remembered; else all of the log is looked through.
+        """
         ...
 
     def position_at(self, at_ms: int) -> int:

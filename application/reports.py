@@ -49,7 +49,8 @@ def _command(report: AttemptReport, job_id: JobId, task: int, number: int) -> Co
     if isinstance(report, AttemptProgress):
         return c.ReportProgress(job_id=job_id, attempt=number, percent=report.percent, status=report.status)
     if isinstance(report, AttemptPartial):
-        return c.ReportPartial(job_id=job_id, attempt=number, path=report.path, quality=report.quality)
+        path, quality = report.path, report.quality
+        return c.ReportPartial(job_id=job_id, attempt=number, path=path, quality=quality, cost_ms=report.cost_ms)
     return _checkpoint(report, job_id, number)
 
 

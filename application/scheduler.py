@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from application.app import Application
 from application.cycles import Cycles
+from application.forecasts import Forecasts
 from domain.catalog import TOPICS
 from domain.decisions import Plan
 from domain.messages import Recorded
@@ -12,7 +13,15 @@ from domain.messages import Recorded
 PATIENCE_S = 5.0
 """How long nothing may be heard before the log is asked whether another process wrote to it."""
 QUIET = frozenset(
-    {"job.tasks_placed", "job.tasks_started", "job.progress_marked", "job.partial_published", "cycle.decided"}
+    {
+        "job.tasks_placed",
+        "job.tasks_started",
+        "job.progress_marked",
+        "job.partial_published",
+        "cycle.decided",
+        "forecast.made",
+        "forecast.scored",
+    }
 )
 """Topics that cannot make anything startable: a commit of these alone wakes no cycle."""
 _QUIET_KINDS = frozenset(TOPICS[topic] for topic in QUIET)
@@ -24,6 +33,7 @@ class Scheduler:
     def __init__(self, app: Application, *, patience_s: float = PATIENCE_S) -> None:
         self.app, self._longest_s = app, patience_s
         self.cycles = Cycles(app)
+        self.forecasts = Forecasts(app)
         self._wake = threading.Event()
         self._wake_at_ms: int | None = None
         app.listen(self._saw)
@@ -41,6 +51,8 @@ class Scheduler:
             self._wake.clear()
             if not stop.is_set():
                 self.cycle()
+                self.forecasts.look()
+        self.forecasts.score()
 
     def wake(self) -> None:
         """Lets the loop look again now."""

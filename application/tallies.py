@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from domain.farm import Farm
+from domain.indices.tally import Tally
 from domain.job.events import JobRetried
 from domain.job.values import Job
 from domain.messages import Event, JobId, Recorded, WorkflowId
-from domain.tally import Tally
 from domain.workflow import Workflow, WorkflowJobAdded, WorkflowReopened
 
 

@@ -50,6 +50,12 @@ class Alarms(Generic[Key]):
                 keys.append(key)
         return keys
 
+    def first_ms(self) -> int | None:
+        """The earliest time that is set; None if there is none."""
+        while self._heap and self._at.get(self._heap[0][1]) != self._heap[0][0]:
+            heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
     def _tidy(self) -> None:
         if len(self._heap) > 2 * len(self._at) + _STALE_FROM:
             self._heap = [(at_ms, key) for key, at_ms in self._at.items()]
@@ -68,7 +74,7 @@ class Timers:
         self.ends: Alarms[AttemptKey] = Alarms()
         """A net behind the node's own clock, which is exact."""
         self._parked: dict[JobId, list[AttemptNumber]] = {}
-        """Attempts whose alarm came while their job was paused: they are looked at again when it is resumed."""
+        """Attempts whose alarm came while they stood still: they are looked at again when they go on."""
         self._pauses: dict[JobId, tuple[int, int | None]] = {}
         """How long jobs were paused before, and since when they are now; jobs that never were are absent."""
         self._before: dict[AttemptKey, int] = {}
@@ -98,7 +104,7 @@ class Timers:
             return None
         key = (job.spec.job_id, number)
         paused_ms = job.paused_ms - self._before.get(key, 0)
-        allowed_ms = job.spec.walltime_ms + paused_ms + job.spec.grace_ms + self._patience_ms
+        allowed_ms = job.spec.walltime_ms + paused_ms + attempt.suspended_ms + job.spec.grace_ms + self._patience_ms
         at_ms = attempt.started_ms + allowed_ms + 1
         self.ends.put(key, at_ms)
         return at_ms
@@ -142,6 +148,17 @@ class Timers:
         for number in self._parked.pop(event.job_id, ()):
             if job is not None and number in job.live:
                 self._watch(job, number, job.live[number])
+
+    def _tasks_resumed(self, event: e.TasksResumed) -> None:
+        """How long they stood still is given on top."""
+        job, parked = self._farm.jobs.get(event.job_id), self._parked.get(event.job_id, [])
+        for number in event.attempts:
+            if number in parked:
+                parked.remove(number)
+            if job is not None and number in job.live:
+                self._watch(job, number, job.live[number])
+        if not parked:
+            self._parked.pop(event.job_id, None)
 
     def _paused_until(self, job_id: JobId, at_ms: int) -> int:
         before_ms, since_ms = self._pauses.get(job_id, (0, None))
@@ -196,7 +213,7 @@ class Timers:
             attempt = None if job is None else job.live.get(number)
             if job is None or attempt is None:
                 continue
-            if job.paused:
+            if job.paused or attempt.suspended_at_ms is not None:
                 self._parked.setdefault(job_id, []).append(number)
                 continue
             at_ms = self._watch(job, number, attempt)  # which pauses may have put off
@@ -217,6 +234,7 @@ _REACTIONS: dict[type[Event], Callable[[Timers, Any], None]] = {
     e.JobCancelled: Timers._job_ended,
     e.JobPaused: Timers._paused,
     e.JobResumed: Timers._resumed,
+    e.TasksResumed: Timers._tasks_resumed,
     e.TasksStarted: Timers._started,
     e.TasksSucceeded: Timers._ended,
     e.TasksFailed: Timers._ended,

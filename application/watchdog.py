@@ -12,9 +12,11 @@ from collections.abc import Iterable, Sequence
 
 from application.app import Application, Request
 from application.ports import Executor, NodeGone, NodeHeartbeat, NodeReport, NodeUp
+from application.power import POWERED_DOWN
 from application.timers import Timers
+from application.windows import Windows
 from domain import errors, node
-from domain.messages import Command, Meta, NodeId, Recorded, Value
+from domain.messages import Command, Meta, NodeId, Recorded, Value, node_stream
 
 ACTOR = "watchdog"
 AT_ONCE = 500
@@ -57,6 +59,7 @@ class Watchdog:
         self._lock = threading.Lock()
         with app.lock:
             self._timers = Timers(app.farm, self.timing.lease_ms + self.timing.margin_ms)
+            self._windows = Windows(app.farm)
             app.listen(self._saw)
 
     def _saw(self, recorded: Sequence[Recorded]) -> None:
@@ -64,6 +67,7 @@ class Watchdog:
             if type(each.event) is node.NodeMaintenanceEnded:
                 self._returning.add(each.event.node_id)
         self._timers.see(recorded)
+        self._windows.see(recorded)
 
     def run(self, stop: threading.Event) -> None:
         """Looks around twice a second until told to stop."""
@@ -77,6 +81,8 @@ class Watchdog:
         now_ms = self.app.clock.now_ms()
         for report in reports:
             if isinstance(report, NodeGone):
+                if self._fell_asleep(report):
+                    continue
                 with self._lock:
                     self._gone[report.node_id] = report
                     self._awaited.discard(report.node_id)
@@ -89,6 +95,17 @@ class Watchdog:
             elif isinstance(report, NodeHeartbeat):
                 self._recovered(report.node_id)
         self._listened_ms = now_ms
+
+    def _fell_asleep(self, report: NodeGone) -> bool:
+        """Whether a node is gone because it was powered down: then nothing is lost, and it is not started again."""
+        known = self.app.farm.nodes.get(report.node_id)
+        if known is None or not known.asleep:
+            return False
+        cause = f"{node_stream(report.node_id)}@{self.app.farm.versions[node_stream(report.node_id)]}"
+        off = node.TakeOffline(node_id=report.node_id, why=POWERED_DOWN)
+        self.app.commit(Request((off,), Meta(ACTOR, self.app.ids.new("cmd"), cause=cause)))
+        self._given_up.add(report.node_id)
+        return True
 
     def _up(self, report: NodeUp) -> None:
         with self._lock:
@@ -123,8 +140,19 @@ class Watchdog:
         with self._lock:
             if self._gone or self._awaited or self._respawn_at.keys() - self._starts.keys():
                 return False
-        known = self.app.farm.nodes
-        return all(node_id in known and (node_id in self._heard_ms or node_id in self._given_up) for node_id in nodes)
+            if self._returning - self._given_up:
+                return False
+        return all(self._has_settled(node_id) for node_id in nodes)
+
+    def _has_settled(self, node_id: NodeId) -> bool:
+        known = self.app.farm.nodes.get(node_id)
+        if known is None:
+            return False
+        if known.asleep and known.status is node.NodeStatus.OFFLINE:
+            return True
+        if known.status in (node.NodeStatus.STOPPING, node.NodeStatus.STARTING):
+            return False
+        return node_id in self._heard_ms or node_id in self._given_up
 
     # -- what time brings ----------------------------------------------------------------------------------------
 
@@ -192,6 +220,6 @@ class Watchdog:
             self.executor.start_node(node_id)
 
     def _due(self, now_ms: int) -> list[Command]:
-        """Jobs whose start time has come, and attempts over their walltime that their node did not stop."""
+        """Start times, attempts over their walltime that their node did not stop, windows that begin and end."""
         with self.app.lock:
-            return self._timers.due(now_ms)
+            return self._timers.due(now_ms) + self._windows.due(now_ms)

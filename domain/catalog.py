@@ -6,9 +6,14 @@ from domain.checkpoint import CheckpointEvent
 from domain.client import ClientEvent
 from domain.cycle import CommandRefused, CycleDecided, PoliciesAdopted
 from domain.dependency import DependencyEvent
+from domain.forecasting.promises import ForecastsMade, ForecastsScored
 from domain.job.events import JobEvent
 from domain.messages import Event, topic_of
 from domain.node import NodeEvent
+from domain.observed import ObservedExternally
+from domain.partition import PartitionEvent
+from domain.reservation import ReservationEvent
+from domain.undo import CommandUndone
 from domain.workflow import WorkflowEvent
 
 AnyEvent = (
@@ -18,9 +23,15 @@ AnyEvent = (
     | WorkflowEvent
     | DependencyEvent
     | CheckpointEvent
+    | PartitionEvent
+    | ReservationEvent
     | CycleDecided
     | CommandRefused
+    | CommandUndone
     | PoliciesAdopted
+    | ForecastsMade
+    | ForecastsScored
+    | ObservedExternally
 )
 
 TOPICS: dict[str, type[Event]] = {topic_of(kind): kind for kind in get_args(AnyEvent)}

@@ -3,6 +3,8 @@
 from msgspec.structs import replace
 
 from domain import errors
+from domain.job.checks import MAX_TIME_MS
+from domain.job.values import Protection
 from domain.messages import MAX_NAME_CHARS, SAFE_ID, ClientId, Command, Event, Value
 
 
@@ -14,6 +16,12 @@ class Shares(Value, frozen=True):
     tier: str = "standard"
     max_tasks: int | None = None
     """How many tasks may run at once; None means no such limit."""
+    borrow: bool = True
+    """Whether it may use more than its guarantee, where the sharing policy lets clients borrow."""
+    borrow_percent: int = 100
+    """How far above its guarantee it may go, in percent of the farm."""
+    lend: bool = True
+    """Whether others may use what it leaves unused of its guarantee."""
 
 
 class ClientRegistered(Event, frozen=True, kw_only=True, tag="client.registered"):
@@ -25,7 +33,7 @@ class ClientRegistered(Event, frozen=True, kw_only=True, tag="client.registered"
 
 
 class ClientSharesChanged(Event, frozen=True, kw_only=True, tag="client.shares_changed"):
-    """A client has another guarantee, limit or tier."""
+    """A client has other shares: guarantee, limit, tier, or terms of borrowing and lending."""
 
     client_id: ClientId
     shares: Shares
@@ -46,7 +54,16 @@ class ClientReinstated(Event, frozen=True, kw_only=True, tag="client.reinstated"
     why: str = ""
 
 
-ClientEvent = ClientRegistered | ClientSharesChanged | ClientSuspended | ClientReinstated
+class ClientProtectionChanged(Event, frozen=True, kw_only=True, tag="client.protection_changed"):
+    """The client's jobs without a contract of their own may be interrupted under another one."""
+
+    client_id: ClientId
+    protection: Protection | None
+    before: Protection | None
+    why: str = ""
+
+
+ClientEvent = ClientRegistered | ClientSharesChanged | ClientSuspended | ClientReinstated | ClientProtectionChanged
 
 
 class RegisterClient(Command, frozen=True, kw_only=True, tag="register-client"):
@@ -79,7 +96,15 @@ class ReinstateClient(Command, frozen=True, kw_only=True, tag="reinstate-client"
     why: str = ""
 
 
-ClientCommand = RegisterClient | ChangeShares | SuspendClient | ReinstateClient
+class ProtectClient(Command, frozen=True, kw_only=True, tag="protect-client"):
+    """Give the jobs of a client, those without a contract of their own, another one about interruption."""
+
+    client_id: ClientId
+    protection: Protection | None
+    why: str = ""
+
+
+ClientCommand = RegisterClient | ChangeShares | SuspendClient | ReinstateClient | ProtectClient
 
 
 class Client(Value, frozen=True):
@@ -89,6 +114,9 @@ class Client(Value, frozen=True):
     name: str
     shares: Shares = Shares()
     suspended: bool = False
+    protection: Protection | None = None
+    """When its jobs may be interrupted that have no contract of their own; None means whenever somebody has the
+    right."""
 
 
 def decide(client: Client | None, command: ClientCommand, now_ms: int) -> tuple[ClientEvent, ...]:
@@ -109,6 +137,8 @@ def decide(client: Client | None, command: ClientCommand, now_ms: int) -> tuple[
             not client.suspended,
             ClientSuspended(at_ms=now_ms, client_id=client.client_id, why=command.why),
         )
+    if isinstance(command, ProtectClient):
+        return _protect(client, command, now_ms)
     reinstated = ClientReinstated(at_ms=now_ms, client_id=client.client_id, why=command.why)
     return _if(client.suspended, reinstated)
 
@@ -125,8 +155,23 @@ def _register(client: Client | None, command: RegisterClient, now_ms: int) -> tu
     )
 
 
+def _protect(client: Client, command: ProtectClient, now_ms: int) -> tuple[ClientEvent, ...]:
+    until_ms = None if command.protection is None else command.protection.until_ms
+    if until_ms is not None and not 0 <= until_ms <= MAX_TIME_MS:
+        problem = f"its protection ends at {until_ms}, which is no time between 1970 and 9999"
+        raise errors.ClientInvalid(client_id=client.client_id, problem=problem)
+    changed = ClientProtectionChanged(
+        at_ms=now_ms,
+        client_id=client.client_id,
+        protection=command.protection,
+        before=client.protection,
+        why=command.why,
+    )
+    return _if(client.protection != command.protection, changed)
+
+
 def check_shares(client_id: ClientId, shares: Shares) -> None:
-    """ClientInvalid unless 0 ≤ guarantee ≤ limit ≤ 100 and the task limit is positive."""
+    """ClientInvalid unless 0 ≤ guarantee ≤ limit ≤ 100, the task limit is positive and what it borrows is 0..100 %."""
     if SAFE_ID.fullmatch(client_id) is None:
         raise errors.ClientInvalid(client_id=client_id, problem="an id is plain letters, digits, `_.@+-`")
     if not 0 <= shares.guarantee_percent <= shares.limit_percent <= 100:
@@ -137,6 +182,9 @@ def check_shares(client_id: ClientId, shares: Shares) -> None:
         raise errors.ClientInvalid(client_id=client_id, problem=problem)
     if shares.max_tasks is not None and shares.max_tasks < 1:
         raise errors.ClientInvalid(client_id=client_id, problem="the task limit must be at least 1")
+    if not 0 <= shares.borrow_percent <= 100:
+        problem = f"it can borrow 0..100 % of the farm beyond its guarantee, not {shares.borrow_percent} %"
+        raise errors.ClientInvalid(client_id=client_id, problem=problem)
 
 
 def _check_name(command: RegisterClient) -> None:
@@ -156,4 +204,6 @@ def evolve(client: Client | None, event: ClientEvent) -> Client:
     assert client is not None
     if isinstance(event, ClientSharesChanged):
         return replace(client, shares=event.shares)
+    if isinstance(event, ClientProtectionChanged):
+        return replace(client, protection=event.protection)
     return replace(client, suspended=isinstance(event, ClientSuspended))

@@ -61,6 +61,8 @@ class PoliciesAdopted(Event, frozen=True, kw_only=True, tag="policies.adopted"):
     policies: Policies
     evidence: tuple[Evidence, ...] = ()
     """Why, where it was a measurement: the adopted candidate first, then the others from the best to the worst."""
+    why: str = ""
+    """Why, in the words of who adopted them."""
 
 
 def cycle_stream(now_ms: int) -> StreamId:

@@ -81,12 +81,20 @@ class ClientError(TaskSchedulerError):
     """about a client"""
 
 
+class PartitionError(TaskSchedulerError):
+    """about a partition"""
+
+
 class WorkflowError(TaskSchedulerError):
     """about a workflow"""
 
 
 class PolicyError(TaskSchedulerError):
     """about a policy"""
+
+
+class CommandError(TaskSchedulerError):
+    """about a command that was given before"""
 
 
 class StoreError(TaskSchedulerError):
@@ -141,6 +149,18 @@ class AttemptNotFound(JobError, NotFound):
     code = "job.attempt-not-found"
 
 
+class JobProtected(JobError, NotAllowed):
+    """attempt {attempt} of job {job_id!r} is protected by its contract; `milepost protect` changes that"""
+
+    code = "job.protected"
+
+
+class NothingToApprove(JobError, NotAllowed):
+    """job {job_id!r} waits for nobody's approval: it was not submitted so"""
+
+    code = "job.nothing-to-approve"
+
+
 class RequirementImpossible(ResourceError, Invalid):
     """no node could ever run this: {problem}"""
 
@@ -189,6 +209,30 @@ class GuaranteesExceeded(ClientError, NotAllowed):
     code = "client.guarantees-exceeded"
 
 
+class PartitionNotFound(PartitionError, NotFound):
+    """there is no partition {partition!r}; `milepost partition list` lists them, `milepost partition add` makes one"""
+
+    code = "partition.not-found"
+
+
+class PartitionInvalid(PartitionError, Invalid):
+    """partition {partition!r} cannot be so: {problem}"""
+
+    code = "partition.invalid"
+
+
+class PartitionInUse(PartitionError, NotAllowed):
+    """partition {partition!r} cannot be removed: it is used by {jobs}; cancel them, or wait until they have ended"""
+
+    code = "partition.in-use"
+
+
+class PartitionForbids(PartitionError, NotAllowed):
+    """partition {partition!r} does not take this job: {problem}"""
+
+    code = "partition.forbids"
+
+
 class WorkflowNotFound(WorkflowError, NotFound):
     """there is no workflow {workflow_id!r}"""
 
@@ -231,10 +275,70 @@ class CheckpointStateForbids(CheckpointError, NotAllowed):
     code = "checkpoint.state"
 
 
+class ReservationNotFound(ReservationError, NotFound):
+    """there is no reservation {reservation_id!r}; `milepost reserve list --all` lists them"""
+
+    code = "reservation.not-found"
+
+
+class ReservationExists(ReservationError, NotAllowed):
+    """reservation {reservation_id!r} was made before for something else; give the new one another id"""
+
+    code = "reservation.exists"
+
+
+class ReservationInvalid(ReservationError, Invalid):
+    """reservation {reservation_id!r} cannot be made: {problem}"""
+
+    code = "reservation.invalid"
+
+
+class ReservationStateForbids(ReservationError, NotAllowed):
+    """reservation {reservation_id!r} is {status}; {verb} is not possible now, {hint}"""
+
+    code = "reservation.state"
+
+
+class ReservationConflict(ReservationError, NotAllowed):
+    """reservation {reservation_id!r} is in the way of others: {problem}"""
+
+    code = "reservation.conflict"
+
+
 class PolicyInvalid(PolicyError, Invalid):
     """the policies cannot be so: {problem}"""
 
     code = "policy.invalid"
+
+
+class CommandNotFound(CommandError, NotFound):
+    """no command {command_id!r} has changed anything here; `milepost audit` shows the ids of commands"""
+
+    code = "command.not-found"
+
+
+class NothingToUndo(CommandError, NotAllowed):
+    """command {command_id!r} changed nothing, so there is nothing to undo"""
+
+    code = "command.nothing-to-undo"
+
+
+class UndoForbidden(CommandError, NotAllowed):
+    """command {command_id!r} cannot be undone: {problem}"""
+
+    code = "command.not-undoable"
+
+
+class UndoOvertaken(CommandError, NotAllowed):
+    """command {command_id!r} cannot be undone: {what} was changed again by {actor} at {at}; undo {by!r} first"""
+
+    code = "command.overtaken"
+
+
+class AlreadyUndone(CommandError, NotAllowed):
+    """command {command_id!r} was undone already by {actor} at {at}; `milepost undo {undone_by}` does it again"""
+
+    code = "command.already-undone"
 
 
 class VersionConflict(StoreError, Conflict):

@@ -5,25 +5,34 @@ what has ended is read from its stream. `apply` folds one event and keeps the in
 evolving states first and building the indices once. A snapshot is a cache: deleting it changes nothing but time.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from operator import attrgetter
-from typing import Any, get_args
+from typing import Any
 
-from domain.backoffs import BackOffs
 from domain.client import Client
 from domain.cycle import POLICY_STREAM
 from domain.decisions import Blocked, Reserved
 from domain.dependency import Dependency
-from domain.endings import Endings
 from domain.farm_fold import FOLD
+from domain.farm_jobs import FREEING, JOB_INDEX
 from domain.farm_snapshot import ClientUse, FarmSnapshot, Versioned
+from domain.forecasting.promises import FORECAST_STREAMS, Promises
+from domain.indices.backoffs import BackOffs
+from domain.indices.booked import Booked
+from domain.indices.endings import Endings
+from domain.indices.idle import Idle
+from domain.indices.nodeindex import NodeIndex
+from domain.indices.performance import Performance, kind_of, node_class
+from domain.indices.queue import Queue
+from domain.indices.tally import Tallies, Tally
+from domain.indices.usage import MOVING, Usage
 from domain.job import events as e
 from domain.job.evolve import EVOLVE
-from domain.job.values import Attempt, AttemptNumber, Job, JobStatus
+from domain.job.values import Attempt, AttemptNumber, Job, JobSpec, JobStatus
 from domain.messages import (
     ClientId,
     DependencyId,
-    Event,
     JobId,
     NodeId,
     StreamId,
@@ -31,13 +40,11 @@ from domain.messages import (
     client_stream,
     node_stream,
 )
-from domain.node import Node
-from domain.nodeindex import NodeIndex
-from domain.performance import Performance, kind_of, node_class
+from domain.node import Node, NodeStatus
+from domain.partition import Partition, partition_stream
 from domain.policies import Policies
-from domain.queue import Queue
 from domain.resources import NOTHING, Resources
-from domain.tally import Tallies, Tally
+from domain.rules.interruptions import Interruptions
 from domain.workflow import Workflow
 
 
@@ -52,10 +59,12 @@ class Farm:
         self.clients: dict[ClientId, Client] = {}
         self.workflows: dict[WorkflowId, Workflow] = {}
         self.dependencies: dict[DependencyId, Dependency] = {}
+        self.reservations = Booked()
         self.policies = Policies()
         self.blocked: dict[str, Blocked] = {}
         self.blocked_ms: dict[str, int] = {}
         """Recorded reasons by segment name, and when they were recorded."""
+        self.promises = Promises()
         self.reserved: tuple[Reserved, ...] = ()
         """The recorded reservation of the first blocked job that holds one."""
         self.cycle_day: StreamId = ""
@@ -67,13 +76,22 @@ class Farm:
         self.scouts: dict[WorkflowId, int] = {}
         """Where in a live workflow a job was last seen that can go on: a hint where to look first, never a fact."""
         self.versions: dict[StreamId, int] = {}
+        self.idle = Idle()
+        self.usage = Usage()
+        self.performance = Performance()
+        self.partitions: dict[str, Partition] = {}
+        """All that were ever defined, those removed since included."""
+        self._start_indices()
+
+    def _start_indices(self) -> None:
+        """What follows from the states alone, of no states."""
         self.index = NodeIndex()
         self.queue = Queue()
         self.delayed: dict[JobId, int] = {}
         """Jobs with tasks in back-off, and when the first of them may go on."""
         self.back_offs = BackOffs()
         self.endings = Endings()
-        self.performance = Performance()
+        self.interruptions = Interruptions()
         self.classes: dict[NodeId, str] = {}
         """The class of each node, under which run times are learned."""
         self.use: dict[ClientId, ClientUse] = {}
@@ -83,6 +101,10 @@ class Farm:
         """Edges by successor, and by predecessor."""
         self.placed: dict[NodeId, set[tuple[JobId, AttemptNumber]]] = {}
         """Live attempts by node."""
+        self.asleep: set[NodeId] = set()
+        """Nodes that were powered down, and those that were told to come up again and have not reported yet."""
+        self.use_in: defaultdict[tuple[str, ClientId], ClientUse] = defaultdict(ClientUse)
+        """What clients' live attempts hold in each partition."""
         self._indexed = True
 
     # -- folding -------------------------------------------------------------------------------------------------
@@ -92,12 +114,16 @@ class Farm:
         kind = type(event)
         self.position, self.now_ms = position, event.at_ms
         self.versions[stream] = version
-        move = _JOB_INDEX.get(kind)
+        move = JOB_INDEX.get(kind)
         if move is None:
             FOLD[kind](self, stream, event, state)
         else:
             before = self.jobs.get(stream)
-            move(self, before, EVOLVE[kind](before, event) if state is None else state, event)
+            if self.usage.half_life_ms is not None and before is not None and kind in MOVING:
+                self.usage.note(before, event)
+            after = EVOLVE[kind](before, event) if state is None else state
+            move(self, before, after, event)
+            self.interruptions.settle(before, after, suspends=kind is e.TasksSuspended)
 
     @classmethod
     def fold(cls, rows: Iterable[tuple[int, StreamId, int, Any]], start: "Farm | FarmSnapshot | None" = None) -> "Farm":
@@ -112,6 +138,10 @@ class Farm:
             step = step_of(kind)
             if kind is e.TasksSucceeded:
                 farm.learn(jobs[stream], event)
+            if farm.idle.from_ms is not None and kind in FREEING:
+                farm._note_freed(jobs[stream], event)
+            if farm.usage.half_life_ms is not None and kind in MOVING:
+                farm.usage.note(jobs[stream], event)
             if step is None:
                 FOLD[type(event)](farm, stream, event, None)
                 continue
@@ -129,10 +159,14 @@ class Farm:
         self._indexed = True
         self.index, self.queue = NodeIndex(), Queue()
         self.delayed, self.use, self.placed = {}, {}, {}
+        self.use_in.clear()
         self.back_offs, self.endings = BackOffs(self.jobs.values()), Endings()
+        self.interruptions = Interruptions(self.jobs.values())
         self.tallies = Tallies((key, self._tally(each)) for key, each in self.workflows.items())
         for each in self.nodes.values():
             self.index.put(each)
+        for partition in self.partitions.values():
+            self.index.divide(partition.partition, None if partition.removed else partition.terms)
         in_use: dict[NodeId, Resources] = {}
         for each_job in self.jobs.values():
             if each_job.live:
@@ -148,7 +182,7 @@ class Farm:
         need = running.spec.requirement.resources
         for number, attempt in running.live.items():
             for node_id, slots in attempt.nodes:
-                in_use[node_id] = in_use.get(node_id, NOTHING).plus(need, slots)
+                in_use[node_id] = in_use.get(node_id, NOTHING).plus(attempt.held(need), slots)
             self._hold(running, number, attempt)
 
     # -- jobs ----------------------------------------------------------------------------------------------------
@@ -159,6 +193,7 @@ class Farm:
         if segment is not None:
             self.index.fitting(segment.requirement)  # learns the amounts asked for
         if after.delayed:
+            self.index.fitting(after.spec.requirement)
             self.delayed[after.spec.job_id] = after.delayed[0][0]
             self.back_offs.settle(after)
         elif self.delayed:
@@ -169,9 +204,9 @@ class Farm:
             self.back_offs.drop(job_id)
 
     def _allocate(self, after: Job, number: AttemptNumber, attempt: Attempt) -> None:
-        need = after.spec.requirement.resources
+        held = attempt.held(after.spec.requirement.resources)
         for node_id, slots in attempt.nodes:
-            self.index.allocate(self.index.numbers[node_id], need, slots)
+            self.index.allocate(self.index.numbers[node_id], held, slots)
         self._hold(after, number, attempt)
 
     def _hold(self, after: Job, number: AttemptNumber, attempt: Attempt) -> None:
@@ -180,18 +215,28 @@ class Farm:
         self.endings.add(after, number, attempt, self.index)
         for node_id, _ in attempt.nodes:
             self.placed.setdefault(node_id, set()).add((spec.job_id, number))
-        self._client_use(spec.client_id).add(spec.requirement.resources, spec.requirement.slots, 1)
+        for use in self._uses(spec):
+            use.add(attempt.held(spec.requirement.resources), spec.requirement.slots, 1)
 
     def _release(self, before: Job, numbers: Iterable[AttemptNumber]) -> None:
-        need, job_id = before.spec.requirement.resources, before.spec.job_id
-        count = 0
+        requirement, job_id = before.spec.requirement, before.spec.job_id
+        uses = self._uses(before.spec)
         for number in numbers:
-            count += 1
+            attempt = before.live[number]
+            held = attempt.held(requirement.resources)
             self.endings.drop(job_id, number)
-            for node_id, slots in before.live[number].nodes:
-                self.index.release(self.index.numbers[node_id], need, slots)
+            for node_id, slots in attempt.nodes:
+                self.index.release(self.index.numbers[node_id], held, slots)
                 self.placed[node_id].discard((job_id, number))
-        self._client_use(before.spec.client_id).add(need, before.spec.requirement.slots, -count)
+            for use in uses:
+                use.add(held, requirement.slots, -1)
+
+    def _note_freed(self, before: Job, event: Any) -> None:
+        """Something ended on nodes."""
+        numbers = event.attempts if type(event) is e.TasksLost else [end.attempt for end in event.ends]
+        for number in numbers:
+            for node_id, _ in before.live[number].nodes:
+                self.idle.note(node_id, event.at_ms)
 
     def learn(self, before: Job, event: e.TasksSucceeded) -> None:
         """Takes in how long attempts ran; a gang counts for the class of the node that hosts it.
@@ -203,17 +248,28 @@ class Farm:
             return
         for end in event.ends:
             attempt = before.live[end.attempt]
+            if attempt.suspended_ms:
+                continue
             started_ms = end.started_ms if end.started_ms is not None else attempt.started_ms
             if started_ms is not None:
                 ended_ms = event.at_ms if end.ended_ms is None else end.ended_ms
                 node_class = self.classes[attempt.nodes[0][0]]
                 self.performance.record(spec.client_id, kind_of(spec), node_class, ended_ms - started_ms)
 
-    def _client_use(self, client_id: ClientId) -> ClientUse:
-        use = self.use.get(client_id)
+    def note_power(self, after: Node) -> None:
+        """A node's power may have been switched."""
+        if after.asleep or after.status is NodeStatus.STARTING:
+            self.asleep.add(after.node_id)
+        else:
+            self.asleep.discard(after.node_id)
+
+    def _uses(self, spec: JobSpec) -> list[ClientUse]:
+        """Where attempts of a job are counted: with its client, and with what the client has in its partition."""
+        use = self.use.get(spec.client_id)
         if use is None:
-            use = self.use[client_id] = ClientUse()
-        return use
+            use = self.use[spec.client_id] = ClientUse()
+        partition = spec.requirement.partition
+        return [use, self.use_in[partition, spec.client_id]] if partition else [use]
 
     def _forget_job(self, ended: Job) -> None:
         """Drops a job of which nothing lives any more."""
@@ -290,12 +346,18 @@ class Farm:
             clients=self._versioned(dict(sorted(self.clients.items())), client_stream),
             workflows=self._versioned(dict(sorted(self.workflows.items()))),
             dependencies=self._versioned(dict(sorted(self.dependencies.items()))),
+            reservations=self._versioned(dict(sorted(self.reservations.items()))),
             policies=self.policies,
             cycle_day=self.cycle_day,
             blocked=tuple(self.blocked[name] for name in sorted(self.blocked)),
             blocked_ms=dict(sorted(self.blocked_ms.items())),
             reserved=self.reserved,
+            promises=self.promises.state(),
             performance=self.performance.state(),
+            usage=self.usage.state(),
+            partitions=self._versioned(dict(sorted(self.partitions.items())), partition_stream),
+            idle_from_ms=self.idle.from_ms,
+            idle_since_ms=dict(sorted(self.idle.since_ms.items())),
             outcomes={key: dict(sorted(value.items())) for key, value in sorted(self.outcomes.items())},
             other_versions={s: v for s, v in sorted(self.versions.items()) if s.startswith(_UNNAMED)},
         )
@@ -318,16 +380,22 @@ class Farm:
         farm.policies, farm.cycle_day = snapshot.policies, snapshot.cycle_day
         farm.blocked = {blocked.segment: blocked for blocked in snapshot.blocked}
         farm.blocked_ms, farm.reserved = dict(snapshot.blocked_ms), snapshot.reserved
+        farm.promises = Promises(snapshot.promises)
         farm.performance = Performance(snapshot.performance)
+        farm.idle = Idle(snapshot.idle_from_ms, dict(snapshot.idle_since_ms))
         farm.outcomes = {key: dict(value) for key, value in snapshot.outcomes.items()}
         farm.versions = dict(snapshot.other_versions)
         farm._take(farm.jobs, snapshot.jobs, attrgetter("spec.job_id"))
+        farm.usage = Usage(snapshot.usage, farm.jobs.values())
+        farm._take(farm.partitions, snapshot.partitions, attrgetter("partition"), partition_stream)
         farm._take(farm.nodes, snapshot.nodes, attrgetter("node_id"), node_stream)
         farm._take(farm.clients, snapshot.clients, attrgetter("client_id"), client_stream)
         farm._take(farm.workflows, snapshot.workflows, attrgetter("workflow_id"))
         farm._take(farm.dependencies, snapshot.dependencies, attrgetter("dependency_id"))
+        farm._take(farm.reservations, snapshot.reservations, attrgetter("reservation_id"))
         for each in farm.nodes.values():
             farm.classes[each.node_id] = node_class(each.attributes, each.capacity)
+            farm.note_power(each)
         for edge in farm.dependencies.values():
             farm._link(edge)
         return farm
@@ -351,86 +419,5 @@ class Farm:
         self.outgoing.setdefault(edge.predecessor_id, set()).add(edge.dependency_id)
 
 
-_UNNAMED = ("cycle-", "refusal-", POLICY_STREAM)
+_UNNAMED = ("cycle-", "refusal-", "undo-", FORECAST_STREAMS, POLICY_STREAM)
 """Streams whose state is not an aggregate but whose version the next writer needs."""
-
-
-# -- how each job event moves the indices ------------------------------------------------------------------------
-
-
-def _resettle(farm: Farm, before: Job | None, after: Job, event: Event) -> None:
-    farm.jobs[after.spec.job_id] = after
-    farm._settle(after)
-    farm.tallies.move(before, after)
-
-
-def _paused(farm: Farm, before: Job | None, after: Job, event: Event) -> None:
-    _resettle(farm, before, after, event)
-    farm.endings.move(after, farm.index)
-
-
-def _retried(farm: Farm, before: Job | None, after: Job, event: e.JobRetried) -> None:
-    farm._reopen(after)
-    farm.jobs[after.spec.job_id] = after
-    farm._settle(after)
-    farm.tallies.reopen(after)
-
-
-def _only_state(farm: Farm, before: Job | None, after: Job, event: Event) -> None:
-    farm.jobs[after.spec.job_id] = after
-
-
-def _placed(farm: Farm, before: Job, after: Job, event: e.TasksPlaced) -> None:
-    farm.jobs[after.spec.job_id] = after
-    for number in range(before.next_attempt, after.next_attempt):
-        farm._allocate(after, number, after.live[number])
-    farm._settle(after)
-    farm.tallies.move(before, after)
-
-
-def _ended(farm: Farm, before: Job, after: Job, event: e.TasksSucceeded | e.TasksFailed | e.TasksStopped) -> None:
-    farm._release(before, [end.attempt for end in event.ends])
-    _keep_or_forget(farm, before, after)
-
-
-def _succeeded(farm: Farm, before: Job, after: Job, event: e.TasksSucceeded) -> None:
-    farm.learn(before, event)
-    _ended(farm, before, after, event)
-
-
-def _lost(farm: Farm, before: Job, after: Job, event: e.TasksLost) -> None:
-    farm._release(before, event.attempts)
-    _keep_or_forget(farm, before, after)
-
-
-def _closed(farm: Farm, before: Job, after: Job, event: Event) -> None:
-    _keep_or_forget(farm, before, after)
-
-
-def _keep_or_forget(farm: Farm, before: Job, after: Job) -> None:
-    farm.tallies.move(before, after)
-    if after.ended is not None and not after.live:
-        farm._forget_job(after)
-    else:
-        farm.jobs[after.spec.job_id] = after
-        farm._settle(after)
-
-
-_JOB_INDEX: dict[type[Event], Callable[..., None]] = dict.fromkeys(get_args(e.JobEvent), _resettle) | {
-    e.JobPaused: _paused,
-    e.JobResumed: _paused,
-    e.TasksPlaced: _placed,
-    e.TasksStarted: _only_state,
-    e.ProgressMarked: _only_state,
-    e.PartialPublished: _only_state,
-    e.TaskCheckpointed: _only_state,
-    e.TasksStopping: _only_state,
-    e.TasksSucceeded: _succeeded,
-    e.TasksFailed: _ended,
-    e.TasksStopped: _ended,
-    e.TasksLost: _lost,
-    e.JobCompleted: _closed,
-    e.JobFailed: _closed,
-    e.JobCancelled: _closed,
-    e.JobRetried: _retried,
-}

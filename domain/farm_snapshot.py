@@ -7,11 +7,15 @@ import msgspec
 from domain.client import Client
 from domain.decisions import Blocked, Reserved
 from domain.dependency import Dependency
+from domain.forecasting.promises import PromisesState
+from domain.indices.performance import PerformanceState
+from domain.indices.usage import UsageState
 from domain.job.values import Job, JobStatus
-from domain.messages import JobId, StreamId, Value, WorkflowId
+from domain.messages import JobId, NodeId, StreamId, Value, WorkflowId
 from domain.node import Node
-from domain.performance import PerformanceState
+from domain.partition import Partition
 from domain.policies import Policies
+from domain.reservation import Reservation
 from domain.resources import Resources
 from domain.workflow import Workflow
 
@@ -40,9 +44,15 @@ class FarmSnapshot(Value, frozen=True):
     blocked: tuple[Blocked, ...] = ()
     blocked_ms: dict[str, int] = {}
     reserved: tuple[Reserved, ...] = ()
+    promises: PromisesState = PromisesState()
     performance: PerformanceState = PerformanceState()
+    idle_from_ms: int | None = None
+    idle_since_ms: dict[NodeId, int] = {}
     outcomes: dict[WorkflowId, dict[JobId, JobStatus]] = {}
     other_versions: dict[StreamId, int] = {}
+    usage: UsageState = UsageState()
+    partitions: tuple[Versioned[Partition], ...] = ()
+    reservations: tuple[Versioned[Reservation], ...] = ()
 
 
 class ClientUse:

@@ -136,6 +136,18 @@ def take(tasks: TaskSet, count: int) -> TaskSet:
     return _join(out)
 
 
+@lru_cache(maxsize=1_024)
+def every(tasks: TaskSet, nth: int) -> TaskSet:
+    """The first of them, every nth after it, and the last; all of them for nth = 1."""
+    numbers = list(members(tasks))
+    return tasks if nth <= 1 else of([*numbers[::nth], *numbers[-1:]])
+
+
+def intersection(left: TaskSet, right: TaskSet) -> TaskSet:
+    """Tasks in both sets."""
+    return difference(left, difference(left, right))
+
+
 def first(tasks: TaskSet) -> int:
     """The lowest task number of a set that is not empty."""
     return intervals(tasks)[0][0]

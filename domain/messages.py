@@ -16,6 +16,7 @@ ClientId: TypeAlias = str
 WorkflowId: TypeAlias = str
 DependencyId: TypeAlias = str
 CheckpointId: TypeAlias = str
+ReservationId: TypeAlias = str
 StreamId: TypeAlias = str
 
 
@@ -53,7 +54,8 @@ class Meta(Value, frozen=True):
     """The command it came from; sending the same command id again changes nothing."""
     cause: str = ""
     """What it follows from, where that is not the command itself: an event (`stream@version`), or what an executor
-    reported (`attempt:7`, the first of the job's attempts that it was about)."""
+    reported (`attempt:7`, the first of the job's attempts that it was about), or the command that it undoes
+    (`undo:cmd-7`)."""
     cycle: int = 0
     """The scheduling cycle that decided it: the log position that its plan was made for; 0 outside a cycle."""
 

@@ -50,7 +50,17 @@ class Resources(Value, frozen=True):
 
     def count_of(self, need: "Resources") -> int | None:
         """How many times `need` fits in this; None means without bound (a need of nothing)."""
-        counts = [have // want for have, want in zip(self.amounts(), need.amounts(), strict=True) if want > 0]
+        counts = []
+        if need.millicores > 0:
+            counts.append(self.millicores // need.millicores)
+        if need.memory_mib > 0:
+            counts.append(self.memory_mib // need.memory_mib)
+        if need.gpus > 0:
+            counts.append(self.gpus // need.gpus)
+        if need.storage_mib > 0:
+            counts.append(self.storage_mib // need.storage_mib)
+        if need.network_mbps > 0:
+            counts.append(self.network_mbps // need.network_mbps)
         if need.named:
             have_named = dict(self.named)
             counts += [have_named.get(name, 0) // amount for name, amount in need.named]
@@ -132,6 +142,8 @@ class Requirement(Value, frozen=True):
     distinct_nodes: bool = False
     """Whether no two slots may share a node."""
     attributes: tuple[AttributeNeed, ...] = ()
+    partition: str = ""
+    """Only nodes of this partition; empty means any."""
 
     def total(self) -> Resources:
         """What one task holds over all its slots."""

@@ -15,14 +15,20 @@ from domain import checkpoint as k
 from domain import client as c
 from domain import dependency as d
 from domain import node as n
+from domain import reservation as r
 from domain import workflow as w
 from domain.cycle import CommandRefused, CycleDecided, PoliciesAdopted
+from domain.forecasting.promises import ForecastsMade, ForecastsScored
 from domain.job import events as e
 from domain.log_level import LogLevel
 from domain.messages import Event, Recorded, client_stream, node_stream, topic_of
+from domain.observed import ObservedExternally
+from domain.partition import PartitionEvent, partition_stream
+from domain.undo import CommandUndone
 from projections.projection import Fold, Handler, Projection
 from projections.rows import insert_rows
 from projections.story import AFTER_TEXT, CAUSE_TEXT, event_sentence, failure_text
+from projections.story.preemption import RIGHT_TEXT
 from projections.tables import ALARMS, AUDIT, AUDIT_ENTITIES, PEOPLE
 from projections.words import reason_text
 
@@ -121,7 +127,7 @@ def _conditions(connection: Connection, which: AuditFilter) -> list[ColumnElemen
 def _spellings(entity: str) -> list[str]:
     """The ids under which an entity may stand: nodes and clients, named by people, carry their kind."""
     kind, _, name = entity.partition(":")
-    if name and kind in ("node", "client"):
+    if name and kind in ("node", "client", "partition"):
         return [entity, name]
     return [entity, node_stream(entity), client_stream(entity)]
 
@@ -202,6 +208,8 @@ _GRADES: dict[type[Event], _Grade] = {
             k.CheckpointVerified,
             k.CheckpointDiscarded,
             CycleDecided,
+            ForecastsMade,
+            ForecastsScored,
         ),
         _DEBUG,
     ),
@@ -209,6 +217,7 @@ _GRADES: dict[type[Event], _Grade] = {
         (
             e.JobUnqueued,
             e.TasksRequeued,
+            e.TasksPreempted,
             n.NodeSuspected,
             c.ClientSuspended,
             d.DependencyBypassed,
@@ -237,6 +246,8 @@ _REASONS: dict[type[Event], Callable[[Any], str]] = {
     e.TasksStopping: lambda event: event.why or CAUSE_TEXT[event.cause],
     e.TasksStopped: lambda event: CAUSE_TEXT[event.cause],
     e.TasksRequeued: lambda event: f"after {AFTER_TEXT[event.why]}",
+    e.RoomClaimed: lambda event: RIGHT_TEXT[event.why],
+    e.TasksPreempted: lambda event: f"{event.preemptor}: {RIGHT_TEXT[event.why]}",
     n.NodeQuarantined: lambda event: event.cause,
     CycleDecided: lambda event: reason_text(event.blocked[0].reasons[0]) if event.blocked else "",
     CommandRefused: lambda event: event.message,
@@ -259,6 +270,16 @@ def _placed_job(event: e.TasksPlaced) -> Iterable[str]:
     return dict.fromkeys([event.job_id, client_stream(event.client_id), *nodes])
 
 
+def _claimed_job(event: e.RoomClaimed) -> Iterable[str]:
+    nodes = [node_stream(node_id) for place in event.places for node_id, _ in place.nodes]
+    victims = [victim.job_id for victim in event.victims]
+    return dict.fromkeys([event.job_id, client_stream(event.client_id), *victims, *nodes])
+
+
+def _preempted_job(event: e.TasksPreempted) -> tuple[str, ...]:
+    return (event.job_id, event.preemptor)
+
+
 def _lost_job(event: e.TasksLost) -> tuple[str, ...]:
     return (event.job_id, node_stream(event.node_id))
 
@@ -269,6 +290,10 @@ def _node(event: n.NodeEvent) -> tuple[str, ...]:
 
 def _client(event: c.ClientEvent) -> tuple[str, ...]:
     return (client_stream(event.client_id),)
+
+
+def _partition(event: PartitionEvent) -> tuple[str, ...]:
+    return (partition_stream(event.partition),)
 
 
 def _workflow(event: w.WorkflowEvent) -> tuple[str, ...]:
@@ -291,11 +316,29 @@ def _checkpoint(event: k.CheckpointEvent | e.TaskCheckpointed) -> tuple[str, ...
     return (event.checkpoint_id, event.job_id)
 
 
+def _reservation(event: r.ReservationEvent) -> tuple[str, ...]:
+    return (event.reservation_id,)
+
+
+def _set_aside(event: r.ReservationMade | r.ReservationActivated) -> Iterable[str]:
+    owner = client_stream(event.owner.id) if event.owner.kind is r.OwnerKind.CLIENT else event.owner.id
+    return filter(None, [event.reservation_id, owner, *map(node_stream, event.nodes)])
+
+
 def _refused(event: CommandRefused) -> tuple[str, ...]:
     return (event.entity_id,) if event.entity_id else ()
 
 
-def _farm(event: CycleDecided | PoliciesAdopted) -> tuple[str, ...]:
+def _observed(event: ObservedExternally) -> tuple[str, ...]:
+    return (event.stream_id,)
+
+
+def _many(event: ForecastsMade | ForecastsScored) -> tuple[str, ...]:
+    """Hundreds of jobs at once: who asks about one of them finds its forecasts in their own read model."""
+    return ()
+
+
+def _farm(event: CycleDecided | PoliciesAdopted | CommandUndone) -> tuple[str, ...]:
     return ()
 
 
@@ -303,12 +346,18 @@ _ENTITIES: dict[type[Event], Callable[[Any], Iterable[str]]] = {
     **dict.fromkeys(get_args(e.JobEvent), _job),
     **dict.fromkeys(get_args(n.NodeEvent), _node),
     **dict.fromkeys(get_args(c.ClientEvent), _client),
+    **dict.fromkeys(get_args(PartitionEvent), _partition),
     **dict.fromkeys(get_args(w.WorkflowEvent), _workflow),
     **dict.fromkeys(get_args(d.DependencyEvent), _dependency),
     **dict.fromkeys(get_args(k.CheckpointEvent), _checkpoint),
+    **dict.fromkeys(get_args(r.ReservationEvent), _reservation),
+    r.ReservationMade: _set_aside,
+    r.ReservationActivated: _set_aside,
     e.JobSubmitted: _submitted_job,
     e.TasksPlaced: _placed_job,
     e.TasksLost: _lost_job,
+    e.RoomClaimed: _claimed_job,
+    e.TasksPreempted: _preempted_job,
     e.TaskCheckpointed: _checkpoint,
     w.WorkflowSubmitted: _submitted_workflow,
     w.WorkflowJobAdded: _workflow_and_job,
@@ -316,6 +365,10 @@ _ENTITIES: dict[type[Event], Callable[[Any], Iterable[str]]] = {
     CommandRefused: _refused,
     CycleDecided: _farm,
     PoliciesAdopted: _farm,
+    ForecastsMade: _many,
+    ForecastsScored: _many,
+    ObservedExternally: _observed,
+    CommandUndone: _farm,
 }
 
 
@@ -329,4 +382,4 @@ def _kind(kind: type[Event]) -> _Kind:
 _KINDS = {kind: _kind(kind) for kind in _ENTITIES}
 _HANDLERS: dict[type[Event], Handler] = dict.fromkeys(_KINDS, _record)
 
-PROJECTION = Projection("audit", (AUDIT, AUDIT_ENTITIES), AuditFold, _HANDLERS)
+PROJECTION = Projection("audit", (AUDIT, AUDIT_ENTITIES), AuditFold, _HANDLERS, version=2)

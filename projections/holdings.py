@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Table, select
 
 from domain import intervals
 from domain.job import events as e
-from domain.job.values import AttemptNumber, JobSpec, NodeSlots
+from domain.job.values import AttemptNumber, JobSpec, NodeSlots, without_cores
 from domain.messages import ClientId, Event, JobId, Recorded
 from domain.resources import Resources
 from projections.projection import Handler
@@ -28,11 +28,29 @@ Nodes: TypeAlias = tuple[NodeSlots, ...]
 class Held:
     """One live job: its owner, what each slot of its attempts holds, and where they are."""
 
-    __slots__ = ("client_id", "ended", "live", "resources")
+    __slots__ = ("_still", "client_id", "ended", "live", "resources", "suspended")
 
     def __init__(self, client_id: ClientId, resources: Resources, ended: bool = False) -> None:
         self.client_id, self.resources, self.ended = client_id, resources, ended
         self.live: dict[AttemptNumber, Nodes] = {}
+        self.suspended: set[AttemptNumber] = set()
+        """Of these, attempts that stand still for others: they hold all but their cores."""
+        self._still: Held | None = None
+
+    @property
+    def still(self) -> "Held":
+        """The same owner with what a suspended attempt holds."""
+        if self._still is None:
+            self._still = Held(self.client_id, without_cores(self.resources))
+        return self._still
+
+    def of(self, number: AttemptNumber) -> "Held":
+        """The owner with what this attempt holds now."""
+        return self.still if number in self.suspended else self
+
+
+Released: TypeAlias = tuple[Held, Nodes]
+"""Whose it was and how much on each slot, and where."""
 
 
 class Holdings:
@@ -45,14 +63,17 @@ class Holdings:
         self._changed_jobs: dict[JobId, Held] = {}
         self._gone_jobs: dict[JobId, None] = {}
         self._new_attempts: dict[tuple[JobId, AttemptNumber], Nodes] = {}
+        self._changed_attempts: dict[tuple[JobId, AttemptNumber], None] = {}
         self._gone_attempts: list[tuple[JobId, AttemptNumber]] = []
 
     def load(self, connection: Connection) -> None:
         """Reads all live work."""
         for job_id, client_id, resources, ended in connection.execute(select(self._jobs_table)):
             self.jobs[job_id] = Held(client_id, _decode_resources(resources), ended)
-        for job_id, number, nodes in connection.execute(select(self._attempts_table)):
+        for job_id, number, nodes, suspended in connection.execute(select(self._attempts_table)):
             self.jobs[job_id].live[number] = _decode_nodes(nodes)
+            if suspended:
+                self.jobs[job_id].suspended.add(number)
 
     def enter(self, spec: JobSpec) -> None:
         """A job was submitted, or opened again."""
@@ -73,17 +94,32 @@ class Holdings:
             self._new_attempts[job_id, number] = nodes
         return held
 
-    def release(self, job_id: JobId, numbers: Iterable[AttemptNumber]) -> tuple[Held, list[Nodes]]:
-        """Attempts have ended; where they were."""
+    def suspend(self, job_id: JobId, numbers: Iterable[AttemptNumber], *, suspended: bool) -> list[Released]:
+        """Attempts stand still or go on: what they held until now, and where."""
+        held, freed = self.jobs[job_id], []
+        for number in numbers:
+            freed.append((held.of(number), held.live[number]))
+            if suspended:
+                held.suspended.add(number)
+            else:
+                held.suspended.discard(number)
+            if (job_id, number) not in self._new_attempts:
+                self._changed_attempts[job_id, number] = None
+        return freed
+
+    def release(self, job_id: JobId, numbers: Iterable[AttemptNumber]) -> list[Released]:
+        """Attempts have ended; what they held, and where."""
         held = self.jobs[job_id]
         freed = []
         for number in numbers:
-            freed.append(held.live.pop(number))
+            freed.append((held.of(number), held.live.pop(number)))
+            held.suspended.discard(number)
+            self._changed_attempts.pop((job_id, number), None)
             if self._new_attempts.pop((job_id, number), None) is None:
                 self._gone_attempts.append((job_id, number))
         if held.ended and not held.live:
             self._forget(job_id)
-        return held, freed
+        return freed
 
     def close(self, job_id: JobId) -> None:
         """The job has ended; it stays for as long as something of it runs."""
@@ -108,11 +144,19 @@ class Holdings:
         insert_rows(
             connection,
             self._attempts_table,
-            [(job_id, number, _encode(nodes).decode()) for (job_id, number), nodes in self._new_attempts.items()],
+            [self._attempt_row(job_id, number, nodes) for (job_id, number), nodes in self._new_attempts.items()],
+        )
+        update_rows(
+            connection,
+            self._attempts_table,
+            [self._attempt_row(job_id, n, self.jobs[job_id].live[n]) for job_id, n in self._changed_attempts],
         )
         delete_rows(connection, self._attempts_table, self._gone_attempts)
         self._new_jobs, self._changed_jobs, self._gone_jobs = {}, {}, {}
-        self._new_attempts, self._gone_attempts = {}, []
+        self._new_attempts, self._changed_attempts, self._gone_attempts = {}, {}, []
+
+    def _attempt_row(self, job_id: JobId, number: AttemptNumber, nodes: Nodes) -> tuple[JobId, int, str, bool]:
+        return (job_id, number, _encode(nodes).decode(), number in self.jobs[job_id].suspended)
 
 
 def _job_row(job_id: JobId, held: Held) -> tuple[JobId, ClientId, str, bool]:
@@ -153,9 +197,23 @@ def _lost(fold: Holder, event: e.TasksLost, recorded: Recorded) -> None:
 
 
 def _release(fold: Holder, job_id: JobId, numbers: Iterable[AttemptNumber], at_ms: int) -> None:
-    held, freed = fold.holdings.release(job_id, numbers)
-    for nodes in freed:
+    for held, nodes in fold.holdings.release(job_id, numbers):
         fold.hold(held, nodes, -1, at_ms)
+
+
+def _suspended(fold: Holder, event: e.TasksSuspended, recorded: Recorded) -> None:
+    _change(fold, event, suspended=True)
+
+
+def _resumed(fold: Holder, event: e.TasksResumed, recorded: Recorded) -> None:
+    _change(fold, event, suspended=False)
+
+
+def _change(fold: Holder, event: e.TasksSuspended | e.TasksResumed, *, suspended: bool) -> None:
+    held = fold.holdings.jobs[event.job_id]
+    for before, nodes in fold.holdings.suspend(event.job_id, event.attempts, suspended=suspended):
+        fold.hold(before, nodes, -1, event.at_ms)
+        fold.hold(held.still if suspended else held, nodes, 1, event.at_ms)
 
 
 def _closed(fold: Holder, event: e.JobCompleted | e.JobFailed | e.JobCancelled, recorded: Recorded) -> None:
@@ -170,6 +228,8 @@ HANDLERS: dict[type[Event], Handler] = {
     e.TasksFailed: _ended,
     e.TasksStopped: _ended,
     e.TasksLost: _lost,
+    e.TasksSuspended: _suspended,
+    e.TasksResumed: _resumed,
     e.JobCompleted: _closed,
     e.JobFailed: _closed,
     e.JobCancelled: _closed,
@@ -190,5 +250,10 @@ IGNORED: tuple[type[Event], ...] = (
     e.TaskCheckpointed,
     e.TasksStopping,
     e.TasksRequeued,
+    e.TasksPreempted,
+    e.RoomClaimed,
+    e.ClaimReleased,
+    e.JobProtectionChanged,
+    e.JobApproved,
 )
 """Job events that move no resources."""

@@ -14,9 +14,14 @@ from domain.checkpoint import CheckpointEvent
 from domain.client import ClientEvent
 from domain.cycle import CommandRefused, CycleDecided, PoliciesAdopted
 from domain.dependency import DependencyEvent
+from domain.forecasting.promises import ForecastsMade, ForecastsScored
 from domain.messages import Event, NodeId, Recorded
 from domain.node import NodeStatus
+from domain.observed import ObservedExternally
+from domain.partition import PartitionEvent
+from domain.reservation import ReservationEvent
 from domain.resources import NOTHING, Resources
+from domain.undo import CommandUndone
 from domain.workflow import WorkflowEvent
 from projections import holdings, tables
 from projections.holdings import Held, Holdings, Nodes
@@ -46,6 +51,8 @@ class NodeView(msgspec.Struct, frozen=True):
     attributes: n.Attributes
     changed_ms: int
     """When its status or capacity changed last."""
+    asleep: bool
+    """Whether it was powered down to save energy, and can be powered up."""
 
 
 def list_nodes(
@@ -81,12 +88,13 @@ class _Row(msgspec.Struct, gc=False):
     why: str = ""
     used: Resources = NOTHING
     attempts: int = 0
+    asleep: bool = False
 
     def columns(self) -> tuple[object, ...]:
         """As the table has them."""
         flags = (self.draining, self.suspected, self.retired)
         words = (self.number, self.node_id, self.status.value, *flags, self.why, _encode(self.attributes).decode())
-        return (*words, *_amounts(self.capacity), *_amounts(self.used), self.attempts, self.changed_ms)
+        return (*words, *_amounts(self.capacity), *_amounts(self.used), self.attempts, self.changed_ms, self.asleep)
 
     @classmethod
     def stored(cls, row: Any) -> "_Row":
@@ -104,6 +112,7 @@ class _Row(msgspec.Struct, gc=False):
             why=row.why,
             used=_resources(row[14:20]),
             attempts=row.attempts,
+            asleep=row.asleep,
         )
 
 
@@ -129,6 +138,7 @@ def _view(row: _Row) -> NodeView:
         attempts=row.attempts,
         attributes=row.attributes,
         changed_ms=row.changed_ms,
+        asleep=row.asleep,
     )
 
 
@@ -184,7 +194,7 @@ def _capabilities_changed(fold: NodesFold, event: n.NodeCapabilitiesChanged, rec
 
 def _online(fold: NodesFold, event: n.NodeOnline | n.NodeRecovered, recorded: Recorded) -> None:
     row = fold.change(event)
-    row.status, row.suspected, row.why = NodeStatus.ONLINE, False, ""
+    row.status, row.suspected, row.why, row.asleep = NodeStatus.ONLINE, False, "", False
 
 
 def _offline(fold: NodesFold, event: n.NodeOffline | n.NodeLost, recorded: Recorded) -> None:
@@ -227,6 +237,16 @@ def _quarantined(fold: NodesFold, event: n.NodeQuarantined, recorded: Recorded) 
     row.status, row.suspected, row.why = NodeStatus.ERROR, False, event.cause
 
 
+def _stopping(fold: NodesFold, event: n.NodeStopping, recorded: Recorded) -> None:
+    row = fold.change(event)
+    row.status, row.suspected, row.why, row.asleep = NodeStatus.STOPPING, False, event.why, True
+
+
+def _starting(fold: NodesFold, event: n.NodeStarting, recorded: Recorded) -> None:
+    row = fold.change(event)
+    row.status, row.suspected, row.why, row.asleep = NodeStatus.STARTING, False, event.why, False
+
+
 def _retired(fold: NodesFold, event: n.NodeRetired, recorded: Recorded) -> None:
     fold.change(event).retired = True
 
@@ -244,6 +264,8 @@ _HANDLERS: dict[type[Event], Handler] = {
     n.NodeRecovered: _online,
     n.NodeLost: _lost,
     n.NodeQuarantined: _quarantined,
+    n.NodeStopping: _stopping,
+    n.NodeStarting: _starting,
     n.NodeRetired: _retired,
 }
 
@@ -257,9 +279,15 @@ PROJECTION = Projection(
         *get_args(WorkflowEvent),
         *get_args(DependencyEvent),
         *get_args(CheckpointEvent),
+        *get_args(ReservationEvent),
         *get_args(ClientEvent),
+        *get_args(PartitionEvent),
         CycleDecided,
         CommandRefused,
+        CommandUndone,
+        ObservedExternally,
         PoliciesAdopted,
+        ForecastsMade,
+        ForecastsScored,
     ),
 )

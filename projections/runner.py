@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 from domain.catalog import TOPICS
 from domain.messages import Recorded, topic_of
-from projections import audit, nodes, queue, utilization
+from projections import audit, forecasts, nodes, preemptions, queue, reservations, shares, usage, utilization
 from projections.compare import Comparer, Comparison
 from projections.projection import Fold, OtherLog, PositionBroken, Projection, ProjectionNotFound, UnknownTopic
 from projections.tables import METADATA, POSITIONS, WRITING, open_views
@@ -30,7 +30,17 @@ BATCH = 10_000
 POLL_S = 0.25
 """How long a reader sleeps at most when nobody wakes it: other processes append, too."""
 
-PROJECTIONS: tuple[Projection, ...] = (queue.PROJECTION, nodes.PROJECTION, utilization.PROJECTION, audit.PROJECTION)
+PROJECTIONS: tuple[Projection, ...] = (
+    queue.PROJECTION,
+    nodes.PROJECTION,
+    preemptions.PROJECTION,
+    reservations.PROJECTION,
+    utilization.PROJECTION,
+    usage.PROJECTION,
+    shares.PROJECTION,
+    audit.PROJECTION,
+    forecasts.PROJECTION,
+)
 
 
 class ProjectionRunner:

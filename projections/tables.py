@@ -13,6 +13,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    Float,
     Index,
     Integer,
     MetaData,
@@ -112,6 +113,7 @@ JOBS = _table(
     _col("held_by", Text),
     _col("paused_by", Text),
     _col("failure", Text),
+    _col("gated"),
 )
 Index("jobs_of_client", JOBS.c.client_id, JOBS.c.number)
 _index("jobs_of_workflow", JOBS.c.workflow_id, JOBS.c.number, where=JOBS.c.workflow_id.is_not(None))
@@ -168,6 +170,9 @@ ATTEMPTS = _clustered(
     _null("checkpoint_id", Text),
     _null("partial_path", Text),
     _null("partial_quality"),
+    _col("partial_cost_ms"),
+    _null("preempted_by", Text),
+    _null("suspended_ms"),
 )
 
 DEPENDENCIES = _table(
@@ -217,6 +222,7 @@ NODES = _table(
     _col("used_named", Text),
     _col("attempts"),
     _col("changed_ms"),
+    _col("asleep", Boolean),
 )
 
 # -- utilization -------------------------------------------------------------------------------------------------
@@ -251,7 +257,86 @@ USAGE_NODES = _clustered(
 )
 
 
-# -- what live attempts hold, for nodes and for utilization ------------------------------------------------------
+# -- usage -------------------------------------------------------------------------------------------------------
+
+DRAWS = _table(
+    "draws",
+    _key("number"),
+    _fixed("node_id", Text),
+    _fixed("client_id", Text, nullable=True),
+)
+"""What each client holds and draws on each node, and what each node draws idle (no client)."""
+DRAWN = _clustered(
+    "drawn",
+    _key("draw"),
+    _key("quarter"),
+    _fixed("microjoules"),
+    _fixed("cost", Float),
+    _fixed("core_ms"),
+    _fixed("millicore_ms_rest"),
+    _fixed("gpu_ms"),
+    _fixed("count_ms"),
+    _fixed("node_cost", Float),
+    _fixed("milliwatts"),
+    _fixed("millicores"),
+    _fixed("gpus"),
+    _fixed("count"),
+    _fixed("price_per_h", Float),
+    _col("steps", Text),
+)
+"""One row per draw and quarter of an hour in which it changed, as in `usage`."""
+DRAW_NODES = _clustered(
+    "draw_nodes",
+    _key("node_id", Text),
+    _col("status", Text),
+    _col("millicores"),
+    _col("gpus"),
+    _col("idle_milliwatts"),
+    _col("peak_milliwatts"),
+    _col("price_per_h", Float),
+)
+TARIFFS = _clustered("tariffs", _key("position"), _fixed("from_ms"), _fixed("tariff", Text))
+
+# -- forecasts ---------------------------------------------------------------------------------------------------
+
+FORECASTS = _clustered(
+    "forecasts",
+    _key("job_id", Text),
+    _key("position"),
+    _fixed("at_ms"),
+    _fixed("deadline_ms"),
+    _fixed("word", Text),
+    _fixed("basis", Text),
+    _fixed("earliest_ms", nullable=True),
+    _fixed("expected_ms", nullable=True),
+    _fixed("latest_ms", nullable=True),
+    _fixed("probability", Float, nullable=True),
+)
+SCORES = _clustered(
+    "scores",
+    _key("position"),
+    _key("job_id", Text),
+    _fixed("at_ms"),
+    _fixed("ended_ms"),
+    _fixed("ended", Text),
+    _fixed("made"),
+    _fixed("deadline_ms", nullable=True),
+    _fixed("late", Boolean, nullable=True),
+    _fixed("error_ms", nullable=True),
+    _fixed("within", Boolean, nullable=True),
+    _fixed("probability", Float, nullable=True),
+    _fixed("decile", nullable=True),
+    _fixed("brier", Float, nullable=True),
+    _fixed("first_error_ms", nullable=True),
+    _fixed("first_within", Boolean, nullable=True),
+    _fixed("first_probability", Float, nullable=True),
+    _fixed("first_decile", nullable=True),
+    _fixed("first_brier", Float, nullable=True),
+)
+"""One row per job and end; `decile` is 0 for a probability below 0.1 up to 9 for one of 0.9 or more."""
+
+
+# -- what live attempts hold, for nodes, utilization and usage --------------------------------------------------
 
 
 def _held_jobs(name: str) -> Table:
@@ -265,11 +350,58 @@ def _held_jobs(name: str) -> Table:
 
 
 def _held_attempts(name: str) -> Table:
-    return _clustered(name, _key("job_id", Text), _key("attempt"), _fixed("nodes", Text))
+    return _clustered(name, _key("job_id", Text), _key("attempt"), _fixed("nodes", Text), _col("suspended", Boolean))
 
 
 NODES_JOBS, NODES_ATTEMPTS = _held_jobs("nodes_jobs"), _held_attempts("nodes_attempts")
 USAGE_JOBS, USAGE_ATTEMPTS = _held_jobs("usage_jobs"), _held_attempts("usage_attempts")
+DRAW_JOBS, DRAW_ATTEMPTS = _held_jobs("draw_jobs"), _held_attempts("draw_attempts")
+
+# -- preemptions -------------------------------------------------------------------------------------------------
+
+PREEMPTIONS = _table(
+    "preemptions",
+    _key("number"),
+    _fixed("at_ms"),
+    _fixed("job_id", Text),
+    _fixed("client_id", Text),
+    _fixed("mode", Text),
+    _fixed("why", Text),
+    _fixed("millicores"),
+    _fixed("tasks"),
+    _fixed("considered"),
+    _fixed("detail", Text),
+    _col("places", Text),
+    _col("victims"),
+    _col("leaving"),
+    _col("started"),
+    _col("unknown"),
+    _col("lost"),
+    _col("spared"),
+    _col("state", Text),
+    _null("settled_ms"),
+    _col("released_why", Text),
+)
+"""One row for each claim, numbered by the position of its event; work lost and time spared in millicore-ms."""
+Index("preemptions_of_job", PREEMPTIONS.c.job_id)
+Index("preemptions_at", PREEMPTIONS.c.at_ms)
+
+PREEMPTION_VICTIMS = _clustered(
+    "preemption_victims",
+    _key("job_id", Text),
+    _key("attempt"),
+    _key("number"),
+    _fixed("task"),
+    _fixed("at_ms"),
+    _fixed("millicores"),
+    _fixed("ran_ms"),
+    _fixed("at_risk_ms"),
+    _col("lost_ms"),
+    _null("saved_ms"),
+    _col("open", Boolean),
+)
+"""Who made way in which of them; open as long as it has not ended since."""
+Index("preemption_victims_of", PREEMPTION_VICTIMS.c.number)
 
 # -- audit -------------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,12 @@ from domain.checkpoint import CheckpointEvent
 from domain.client import ClientEvent
 from domain.cycle import CommandRefused, CycleDecided, PoliciesAdopted
 from domain.dependency import DependencyEvent
+from domain.forecasting.promises import ForecastsMade, ForecastsScored
 from domain.messages import Event, NodeId, Recorded
+from domain.observed import ObservedExternally
+from domain.partition import PartitionEvent
+from domain.reservation import ReservationEvent
+from domain.undo import CommandUndone
 from domain.workflow import WorkflowEvent
 from projections import holdings
 from projections.holdings import Held, Holdings, Nodes
@@ -26,6 +31,7 @@ from projections.meters import MINUTE_MS, NO_SUMS, Meter, Minute, Sums
 from projections.projection import Fold, Handler, Projection
 from projections.rows import Row, Rows, insert_rows, update_rows
 from projections.tables import METERS, USAGE, USAGE_ATTEMPTS, USAGE_JOBS, USAGE_NODES
+from projections.words import time_text
 
 _USED, _CLIENT, _NODE, _CAPACITY, _NODE_CAPACITY = "used", "client", "node", "capacity", "node-capacity"
 
@@ -136,7 +142,7 @@ def _point(at_ms: int, span_ms: int, used: Sums, capacity: Sums) -> UsePoint:
 
 def _must_not_be_empty(from_ms: int, to_ms: int) -> None:
     if to_ms <= from_ms:
-        raise errors.BadInput(problem=f"the time from {from_ms} to {to_ms} ms is empty")
+        raise errors.BadInput(problem=f"the time from {time_text(from_ms)} to {time_text(to_ms)} is empty")
 
 
 def _client_use(client_id: str, used: Sums, capacity: Sums) -> ClientUse:
@@ -313,6 +319,7 @@ _HANDLERS: dict[type[Event], Handler] = {
     n.NodeMaintenanceStarted: _out_of_service,
     n.NodeMaintenanceEnded: _out_of_service,
     n.NodeQuarantined: _out_of_service,
+    n.NodeStopping: _out_of_service,
 }
 
 PROJECTION = Projection(
@@ -324,14 +331,21 @@ PROJECTION = Projection(
         n.NodeDrained,
         n.NodeUndrained,
         n.NodeSuspected,
+        n.NodeStarting,
         n.NodeRetired,
         *holdings.IGNORED,
         *get_args(WorkflowEvent),
         *get_args(DependencyEvent),
         *get_args(CheckpointEvent),
+        *get_args(ReservationEvent),
         *get_args(ClientEvent),
+        *get_args(PartitionEvent),
         CycleDecided,
         CommandRefused,
+        CommandUndone,
+        ObservedExternally,
         PoliciesAdopted,
+        ForecastsMade,
+        ForecastsScored,
     ),
 )

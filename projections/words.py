@@ -42,6 +42,8 @@ def requirement_text(requirement: Requirement) -> str:
     text = resources_text(requirement.resources)
     if requirement.slots > 1:
         text += f" on each of {requirement.slots} {'nodes' if requirement.distinct_nodes else 'slots'}"
+    if requirement.partition:
+        text += f" in partition {requirement.partition}"
     if requirement.attributes:
         text += f" with {', '.join([need_text(need) for need in requirement.attributes])}"
     return text
@@ -87,6 +89,35 @@ def _client_limit(reason: Reason) -> str:
     return f"client {reason.entity} may use only {left} more, and a task needs {needed}"
 
 
+def _guarantee(reason: Reason) -> str:
+    needed, left = amount(reason.resource, reason.needed), amount(reason.resource, reason.available)
+    if not reason.resource:
+        return f"the room is wanted by client {reason.entity}, who is guaranteed it and waits"
+    return f"a task needs {needed}, and {left} are left beside what client {reason.entity} is guaranteed"
+
+
+def _borrow_limit(reason: Reason) -> str:
+    needed, left = amount(reason.resource, reason.needed), amount(reason.resource, reason.available)
+    return f"client {reason.entity} uses its guarantee and may borrow only {left} more; a task needs {needed}"
+
+
+def _partition_limit(reason: Reason) -> str:
+    needed, left = amount(reason.resource, reason.needed), amount(reason.resource, reason.available)
+    return f"the jobs of partition {reason.entity} may use only {left} more, and a task needs {needed}"
+
+
+def _partition_client(reason: Reason) -> str:
+    needed, left = amount(reason.resource, reason.needed), amount(reason.resource, reason.available)
+    return f"its client may use only {left} more of partition {reason.entity}, and a task needs {needed}"
+
+
+def _partition_walltime(reason: Reason) -> str:
+    most = duration_text(reason.available)
+    if not reason.needed:
+        return f"it has no walltime, and partition {reason.entity} lets jobs run for {most} at most"
+    return f"it may run for {duration_text(reason.needed)}, and partition {reason.entity} lets jobs run for {most}"
+
+
 def _too_large(reason: Reason) -> str:
     needed, most = amount(reason.resource, reason.needed), amount(reason.resource, reason.available)
     if not reason.node_id:
@@ -109,12 +140,32 @@ def _behind_head(reason: Reason) -> str:
     return f"would delay {reason.entity}, which can start at {time_text(reason.until_ms)}"
 
 
+def _booked(reason: Reason) -> str:
+    """What is booked where it would fit, and how long that is ahead."""
+    what = "maintenance" if reason.code is ReasonCode.MAINTENANCE else "others"
+    until = "" if reason.until_ms is None else f" until {time_text(reason.until_ms)}"
+    if not reason.available:
+        return f"{reason.node_id} is set aside for {what}{until} ({reason.entity})"
+    lasts = f"needs {duration_text(reason.needed)}" if reason.needed else "may run for ever"
+    ahead = f"{reason.node_id} is set aside for {what} in {duration_text(reason.available)}"
+    return f"{lasts}, and {ahead}{until} ({reason.entity})"
+
+
 def _back_off(reason: Reason) -> str:
     return f"its failed tasks are tried again{_from(reason)}"
 
 
 def _start_time(reason: Reason) -> str:
     return f"may not start yet{', only' + _from(reason) if reason.until_ms is not None else ''}"
+
+
+def _cheaper_later(reason: Reason) -> str:
+    until = "" if reason.until_ms is None else f", at {time_text(reason.until_ms)}"
+    return f"waits until energy costs less{until}"
+
+
+def _power_cap(reason: Reason) -> str:
+    return f"would draw {reason.needed} W, but the farm may draw only {reason.available} W more"
 
 
 def _by(reason: Reason) -> str:
@@ -131,15 +182,31 @@ _REASONS: dict[ReasonCode, Callable[[Reason], str]] = {
     ReasonCode.START_TIME: _start_time,
     ReasonCode.HELD: lambda reason: f"is held{_by(reason)}",
     ReasonCode.PAUSED: lambda reason: f"is paused{_by(reason)}",
+    ReasonCode.APPROVAL: lambda reason: f"{reason.needed} of its tasks wait for approval (`milepost approve`)",
     ReasonCode.BACK_OFF: _back_off,
     ReasonCode.CLIENT_LIMIT: _client_limit,
     ReasonCode.CLIENT_SUSPENDED: lambda reason: f"client {reason.entity} is suspended",
+    ReasonCode.GUARANTEE: _guarantee,
+    ReasonCode.BORROW_LIMIT: _borrow_limit,
+    ReasonCode.PARTITION_LIMIT: _partition_limit,
+    ReasonCode.PARTITION_CLIENT: _partition_client,
+    ReasonCode.PARTITION_CLOSED: lambda reason: f"its client may not use partition {reason.entity} any more",
+    ReasonCode.PARTITION_WALLTIME: _partition_walltime,
+    ReasonCode.PARTITION_EMPTY: lambda reason: f"partition {reason.entity} has no node that could hold it",
     ReasonCode.NO_NODES: lambda reason: "no node takes work now",
     ReasonCode.ATTRIBUTE_MISSING: lambda reason: f"no node has the attribute {reason.entity} as it is needed",
     ReasonCode.TOO_LARGE: _too_large,
-    ReasonCode.NODES_UNAVAILABLE: lambda reason: "all nodes that could hold it are offline, draining or in maintenance",
+    ReasonCode.NODES_UNAVAILABLE: lambda reason: (
+        "all nodes that could hold it are offline, asleep, draining or in maintenance"
+    ),
     ReasonCode.FILTERED: lambda reason: f"the filter {reason.entity} keeps it off all nodes that have room for it",
     ReasonCode.RESOURCES_SHORT: _resources_short,
     ReasonCode.SLOTS_SHORT: _slots_short,
+    ReasonCode.CHEAPER_LATER: _cheaper_later,
+    ReasonCode.POWER_CAP: _power_cap,
+    ReasonCode.ROOM_CLAIMED: lambda reason: f"work on {reason.node_id} makes way for it, and has not left yet",
+    ReasonCode.SUSPENDED_FIRST: lambda reason: f"{reason.entity}, suspended on {reason.node_id}, goes on first",
     ReasonCode.BEHIND_HEAD: _behind_head,
+    ReasonCode.RESERVED: _booked,
+    ReasonCode.MAINTENANCE: _booked,
 }

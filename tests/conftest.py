@@ -1,6 +1,10 @@
-"""How hard the property tests look: `ci` unless `--hypothesis-profile` says otherwise."""
+"""How hard the property tests look (`ci` unless `--hypothesis-profile` says otherwise), and the groups of tests."""
 
 from hypothesis import HealthCheck, settings
+
+from tests.groups import pytest_configure
+
+__all__ = ["pytest_configure"]
 
 # No deadlines: the machines that run the tests are shared, and time has its own tests (`make bench`).
 settings.register_profile(

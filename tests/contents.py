@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from domain.farm import Farm
-from domain.nodeindex import NodeIndex
+from domain.indices.nodeindex import NodeIndex
 from domain.resources import RESOURCE_NAMES, Resources
 
 Level = tuple[str, int]
@@ -26,6 +26,9 @@ def contents(farm: Farm, levels: Iterable[Level] = ()) -> dict[str, Any]:
         "tallies": {key: (tally.left, tally.going, tally.bad) for key, tally in farm.tallies.items()},
         "use": {key: (u.millicores, u.gpus, u.tasks) for key, u in farm.use.items() if u.tasks},
         "placed": {node_id: attempts for node_id, attempts in farm.placed.items() if attempts},
+        "running": {priority: jobs for priority, jobs in farm.interruptions.running.items() if jobs},
+        "suspended": farm.interruptions.suspended,
+        "claims": farm.interruptions.claims,
         "incoming": farm.incoming,
         "outgoing": farm.outgoing,
     }

@@ -9,20 +9,26 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from domain import checkpoint, client, dependency, job, node, workflow
+from domain import checkpoint, client, dependency, job, node, observed, partition, reservation, workflow
 from domain.cycle import POLICY_STREAM, CommandRefused, CycleDecided, PoliciesAdopted, cycle_stream, refusal_stream
 from domain.decisions import Plan
 from domain.errors import TaskSchedulerError
 from domain.farm import Farm
+from domain.forecasting.lateness import forecast_ends
+from domain.forecasting.promises import ForecastsMade, ForecastsScored, forecast_stream, score
 from domain.intervals import size
 from domain.job import commands as c
 from domain.job import events as e
-from domain.job.values import AttemptEnd, FailureClass, JobStatus, Priority, StopCause
+from domain.job.values import AttemptEnd, FailureClass, JobStatus, Priority, Progressive, Protection, StopCause
 from domain.messages import Command, Event, StreamId, client_stream, node_stream
-from domain.planner import plan
+from domain.node.decide import _DECIDE
+from domain.planning.planner import plan
 from domain.policies import Policies
 from domain.resources import Requirement
+from domain.time_range import TimeRange
+from domain.undo import CommandUndone, undo_stream
 from tests.builders import NOW, SECOND, having, need, placements, resources, spec
 from tests.spec import listing
 
@@ -162,7 +168,7 @@ def add_node(h: History, n: int) -> None:
 
 def change_node(h: History, n: int) -> None:
     known = h.pick(node.Node, n)
-    kinds = (*node._DECIDE, node.BringOnline, node.RecoverNode, node.UndrainNode, node.EndMaintenance)
+    kinds = (*_DECIDE, node.BringOnline, node.RecoverNode, node.UndrainNode, node.EndMaintenance)
     kind = kinds[n // 7 % len(kinds)]
     more = {"why": "w", "cause": "w", "silent_ms": 1}
     wish = kind(node_id=known.node_id, **{k: v for k, v in more.items() if k in kind.__struct_fields__})
@@ -171,7 +177,10 @@ def change_node(h: History, n: int) -> None:
 
 def change_client(h: History, n: int) -> None:
     client_id = CLIENTS[n % 2]
-    shares = client.Shares(limit_percent=(100, 50, 25)[n // 2 % 3], max_tasks=(None, 2)[n // 6 % 2])
+    shares = client.Shares(
+        guarantee_percent=(0, 25)[n // 5 % 2], limit_percent=(100, 50, 25)[n // 2 % 3], max_tasks=(None, 2)[n // 6 % 2],
+        borrow=bool(n // 3 % 4), borrow_percent=(100, 50)[n // 7 % 2], lend=bool(n // 11 % 3),
+    )  # fmt: skip
     wishes = (
         client.RegisterClient(client_id=client_id, shares=shares),
         client.ChangeShares(client_id=client_id, shares=shares),
@@ -198,6 +207,7 @@ def submit(h: History, n: int) -> None:
             workflow_id=wish.workflow_id,
             priority=list(Priority)[n // 2 % 4],
             retries=n % 3,
+            progressive=Progressive(every=2, approve=True) if n // 7 % 5 == 0 and n // 5 % 4 == 2 else None,
         )
         h.ask(job, job_id, c.SubmitJob(spec=wanted, held=n % 11 == 0, after=(before,) if before else ()))
         if before:
@@ -216,6 +226,7 @@ WISHES: tuple[tuple[type[Any], Callable[[job.Job], object]], ...] = (
     (c.CancelJob, lambda known: not known.ended),
     (c.RetryJob, lambda known: known.ended in (JobStatus.FAILED, JobStatus.CANCELLED)),
     (c.RetryJob, lambda known: known.ended),
+    (c.ApproveJob, lambda known: known.gated),
 )
 """What can be asked of a job, and of which jobs it is worth asking; every tenth time any job is asked all the same."""
 
@@ -256,6 +267,9 @@ def run_cycle(h: History, n: int) -> None:
     for place in made.decisions:
         fields = {"placements": place.placements, "reason": place.reason}
         assert h.of_job(c.PlaceTasks, place.job_id, **fields), f"the job refused {place}"
+    for other in made.others:
+        if isinstance(other, c.JobCommand):
+            assert h.ask(job, other.job_id, other), f"the job refused {other}"
     stream = cycle_stream(h.now_ms)
     keyframe = stream != h.farm.cycle_day
     present = {blocked.segment for blocked in made.passed_over}
@@ -323,8 +337,23 @@ def leave_checkpoint(h: History, job_id: str, number: int, n: int) -> None:
 
 
 def adopt_policies(h: History, n: int) -> None:
-    policies = Policies(version=n, order=("priority", "fifo")[n % 2], backfill=("greedy", "none")[n // 2 % 2])
+    order, backfill = ("priority", "fifo")[n % 2], ("greedy", "none")[n // 2 % 2]
+    energy = ("performance", "efficiency", "balanced")[n // 4 % 3]
+    lending: dict[str, Any] = {"sharing": {"reclaim": ("wait", "preempt")[n // 7 % 2], "half_life_h": 1.0 + n % 2}}
+    policies = Policies(
+        version=n, order=order, backfill=backfill, energy=energy,
+        sharing=("none", "lending", "lending")[n // 5 % 3], parameters=lending if n // 5 % 3 else {},
+    )  # fmt: skip
     h.write(POLICY_STREAM, PoliciesAdopted(at_ms=h.now_ms, policies=policies))
+    if n % 2:
+        undone = CommandUndone(at_ms=h.now_ms, command_id=f"cmd-{n}", actor="user:ada", changes=1)
+        h.write(undo_stream(h.now_ms), undone)
+
+
+def observe(h: History, n: int) -> None:
+    name = observed.external_stream("job", f"j{n % 3}")
+    changes, forgotten = {("status", "colour")[n % 2]: n}, ("status",) if n % 5 == 0 else ()
+    h.ask(observed, name, observed.Observe(stream_id=name, what="job", changes=changes, forgotten=forgotten))
 
 
 def bypass_or_archive(h: History, n: int) -> None:
@@ -336,11 +365,96 @@ def bypass_or_archive(h: History, n: int) -> None:
         h.ask(workflow, ended.workflow_id, workflow.ArchiveWorkflow(workflow_id=ended.workflow_id))
 
 
+def look_ahead(h: History, n: int) -> None:
+    """Some of the forecasts that are due, and the scores of all whose job has ended."""
+    rows = tuple(forecast_ends(h.farm, h.farm.policies, h.now_ms).values())[n % 2 :]
+    if rows:
+        h.write(forecast_stream(h.now_ms), ForecastsMade(at_ms=h.now_ms, rows=rows))
+    standings = [(standing, h.states[job_id]) for job_id, standing in h.farm.promises.items()]
+    scores = tuple(score(standing, state) for standing, state in standings if state.ended is not None)
+    if scores:
+        h.write(forecast_stream(h.now_ms), ForecastsScored(at_ms=h.now_ms, rows=scores))
+
+
+def book(h: History, n: int) -> None:
+    """Nodes are set aside, once or again and again; windows begin and end, move, or are taken back."""
+    known = h.pick(reservation.Reservation, n, lambda state: not state.is_over)
+    if known is None or n % 3 == 0:
+        some = h.pick(node.Node, n)
+        start_ms = h.now_ms + (n % 5 - 1) * SECOND
+        wish = reservation.MakeReservation(
+            reservation_id=f"resv-{n}",
+            owner=reservation.Owner(reservation.OwnerKind.CLIENT, CLIENTS[n // 5 % 2])
+            if n % 2
+            else reservation.MAINTENANCE,
+            window=TimeRange(start_ms, start_ms + 10 * SECOND),
+            asked=reservation.Capacity(nodes=(some.node_id,)),
+            repeat=(None, reservation.Repetition(20 * SECOND))[n // 7 % 2],
+        )
+        h.ask(reservation, wish.reservation_id, reservation.SetAside(wish=wish, nodes=(some.node_id,)))
+        return
+    key = known.reservation_id
+    wishes = (
+        reservation.ActivateReservation(reservation_id=key, occurrence=known.occurrence),
+        reservation.EndReservation(reservation_id=key, occurrence=known.occurrence),
+        reservation.ChangeReservation(reservation_id=key, end_ms=h.now_ms + 5 * SECOND),
+        reservation.CancelReservation(reservation_id=key),
+    )
+    h.ask(reservation, key, wishes[n // 3 % 4])
+
+
+def let_work_make_way(h: History, n: int) -> None:
+    """From now on, until other policies are adopted, running work makes way for what comes before it."""
+    mode = ("requeue", "suspend", "checkpoint")[n % 3]
+    policies = Policies(version=n, preemption=mode, parameters={"preemption": {"cool_down_s": 1}})
+    h.write(POLICY_STREAM, PoliciesAdopted(at_ms=h.now_ms, policies=policies))
+
+
+def protect(h: History, n: int) -> None:
+    """A job or a client gets another contract about interruption."""
+    later = Protection(until_ms=h.now_ms + n % 9, after_checkpoint=True)
+    contract = (None, Protection(), Protection(never=True), later)
+    known = h.pick(job.Job, n, lambda state: not state.ended)
+    if known is not None:
+        h.of_job(c.ProtectJob, known.spec.job_id, protection=contract[n // 2 % 4])
+    client_id = CLIENTS[n % 2]
+    wish = client.ProtectClient(client_id=client_id, protection=contract[n // 3 % 4])
+    h.ask(client, client_stream(client_id), wish)
+
+
+def limit_to_partition(h: History, n: int) -> None:
+    """A job that may use nodes of a partition only, whether there is one or not."""
+    job_id, workflow_id, client_id = f"job-p{n}", f"wf-p{n}", CLIENTS[n % 2]
+    wish = workflow.SubmitWorkflow(workflow_id=workflow_id, name="w", client_id=client_id, jobs=(job_id,))
+    if workflow_id not in h.states and h.ask(workflow, workflow_id, wish):
+        fields = {"client_id": client_id, "workflow_id": workflow_id, "tasks": ("0", "1-3")[n % 3 % 2]}
+        wanted = spec(job_id, requirement=replace(need(1), partition="p"), **fields)
+        h.ask(job, job_id, c.SubmitJob(spec=wanted))
+
+
+def change_partition(h: History, n: int) -> None:
+    """A partition is defined, changed, or removed if no job that may still run was limited to it."""
+    terms = partition.Terms(
+        nodes=(("n0",), ("n0", "n1"), ("n1", "n4"))[n % 3],
+        attributes=(having("os", "linux"),) if n // 3 % 2 else (),
+        max_tasks=(None, 2)[n // 6 % 2],
+        limit_percent=(100, 50)[n // 12 % 2],
+    )
+    kind = (partition.DefinePartition, partition.ChangePartition, partition.RemovePartition)[n // 24 % 3]
+    used = any(each.spec.requirement.partition for each in h.farm.jobs.values())
+    if not (used and kind is partition.RemovePartition):
+        fields = {} if kind is partition.RemovePartition else {"terms": terms}
+        h.ask(partition, partition.partition_stream("p"), kind(partition="p", **fields))
+
+
 Move = Callable[[History, int], None]
 OFTEN: tuple[Move, ...] = (run_cycle, run_attempts, run_attempts, submit)
 NOW_AND_THEN: tuple[Move, ...] = (change_job, change_job, change_node, time_passes, bypass_or_archive)
-RARELY: tuple[Move, ...] = (add_node, grow, change_client, change_importance, adopt_policies)
-MOVES: tuple[Move, ...] = (*OFTEN * 4, *NOW_AND_THEN * 2, *RARELY)
+RARELY: tuple[Move, ...] = (
+    add_node, grow, change_client, change_importance, adopt_policies, change_partition, limit_to_partition, observe,
+    look_ahead,
+)  # fmt: skip
+MOVES: tuple[Move, ...] = (*OFTEN * 4, *NOW_AND_THEN * 2, *RARELY, book, protect, let_work_make_way, let_work_make_way)
 
 
 def made_by(steps: Iterable[tuple[Move, int]]) -> History:
@@ -360,15 +474,20 @@ def random_moves(seed: int, count: int) -> list[tuple[Move, int]]:
 
 
 @st.composite
-def histories(draw: st.DrawFn, count: int = 60) -> History:
+def histories(draw: st.DrawFn, count: int = 60, without: tuple[Move, ...] = ()) -> History:
     """Random histories with their farms; a 0 drops a move, so that those that do not matter shrink away."""
-    steps = random_moves(draw(st.integers(0, 2**32)), count)
+    steps = [step for step in random_moves(draw(st.integers(0, 2**32)), count) if step[0] not in without]
+    count = len(steps)
     kept = draw(st.lists(st.integers(0, 9), min_size=count, max_size=count))
     return made_by(step for step, keep in zip(steps, kept, strict=True) if keep)
 
 
 def wind_down(h: History) -> None:
-    """Ends everything that lives: every job is cancelled and every attempt gone."""
+    """Ends everything that lives: every job and reservation is cancelled and every attempt gone."""
+    for state in list(h.states.values()):
+        if isinstance(state, reservation.Reservation):
+            key = state.reservation_id
+            h.ask(reservation, key, reservation.CancelReservation(reservation_id=key))
     for state in list(h.states.values()):
         if isinstance(state, job.Job):
             h.of_job(c.CancelJob, state.spec.job_id)

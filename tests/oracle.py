@@ -11,15 +11,16 @@ hold a gang, the planner may choose, and the oracle takes its choice over once i
 
 import math
 from collections.abc import Callable, Mapping
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from domain import intervals
 from domain.cycle import NUMBERS_MS
 from domain.decisions import Plan, Reason, ReasonCode, Reserved, segment_name
 from domain.farm import Farm
-from domain.job.values import PRIORITY_RANK, Attempt, Job, NodeSlots
+from domain.job.values import PRIORITY_RANK, Attempt, Job, NodeSlots, coarse
 from domain.node import Node
-from domain.placing import Attempts
+from domain.planning.placing import Attempts
 from domain.policies import Policies
 from domain.resources import Requirement, Resources, has_attributes
 from tests import schedules
@@ -67,12 +68,20 @@ def expected(
 
 def one_by_one(made: Plan) -> list[tuple[str, int, tuple[NodeSlots, ...]]]:
     """What a plan places, one row a task, as the oracle says it."""
-    return [
-        (place.job_id, task, where.nodes)
-        for place in made.decisions
-        for where in place.placements
-        for task in intervals.members(where.tasks)
-    ]
+    return in_runs(
+        [
+            (place.job_id, task, where.nodes)
+            for place in made.decisions
+            for where in place.placements
+            for task in intervals.members(where.tasks)
+        ]
+    )
+
+
+def in_runs(rows: list[tuple[str, int, tuple[NodeSlots, ...]]]) -> list[tuple[str, int, tuple[NodeSlots, ...]]]:
+    """Tasks that follow each other to the same nodes are one set, in which their order is not told."""
+    runs = groupby(rows, key=lambda row: (row[0], row[2]))
+    return [row for _, run in runs for row in sorted(run)]
 
 
 def gangs_of(made: Plan) -> Gangs:
@@ -120,7 +129,7 @@ class Oracle:
                 self.reserve(each)
                 if len(self.reserved) == depth_of(self.policies):
                     self.look_behind(jobs[at + 1 :])
-        return Expected(self.placed, self.reasons(), self.also, self.reserved)
+        return Expected(in_runs(self.placed), self.reasons(), self.also, self.reserved)
 
     def look_behind(self, jobs: list[Job]) -> None:
         """What fits by now, but not beside the reservations, may be said to wait for these, whatever is full later."""
@@ -152,7 +161,8 @@ class Oracle:
         for until_ms, delayed in job.delayed:
             if until_ms <= self.now_ms:
                 tasks += intervals.members(delayed)
-        return sorted(tasks)
+        first = set(intervals.members(coarse(job.spec))) if job.spec.progressive is not None else set(tasks)
+        return sorted(tasks, key=lambda task: (task not in first, task))
 
     def place(self, job: Job) -> Reasons | None:
         """Places one task after the other; why the next one waits, None when all are placed."""

@@ -9,9 +9,11 @@ from adapters.cli import exits
 from adapters.cli import values as v
 from adapters.cli.complete import complete_all_jobs, complete_jobs, complete_nodes, complete_priority
 from adapters.cli.frame import Desk, place, verb
+from adapters.clock import SystemIds
 from domain import errors
 from domain.dependency import BypassDependency, DependencyState
 from domain.job.commands import (
+    ApproveJob,
     CancelJob,
     HoldJob,
     PauseJob,
@@ -25,6 +27,7 @@ from domain.job.commands import (
 from domain.job.values import JobStatus, Priority
 from domain.messages import Command
 from domain.node import DrainNode, UndrainNode
+from domain.undo import UNDOABLE
 
 if TYPE_CHECKING:
     from adapters.door import Door
@@ -38,6 +41,8 @@ live_jobs = click.argument("jobs", metavar="JOB|WORKFLOW...", nargs=-1, required
 all_jobs = click.argument("jobs", metavar="JOB|WORKFLOW...", nargs=-1, required=True, shell_complete=complete_all_jobs)
 node_ids = click.argument("nodes", metavar="NODE...", nargs=-1, required=True, shell_complete=complete_nodes)
 Make = Callable[[str], Command]
+UNDO_AT_MOST = 3
+"""So many ids are told to people; `--json` has all."""
 
 
 @verb("hold", "milepost hold job-01kx…", "milepost hold wf-01kx… --why 'wrong camera'")
@@ -87,6 +92,17 @@ def cancel(desk: Desk, jobs: tuple[str, ...], why: str) -> int:
 def requeue(desk: Desk, jobs: tuple[str, ...], tasks: str | None, why: str) -> int:
     """Stop running tasks of a job and let them wait again."""
     return change_jobs(desk, jobs, lambda job_id: RequeueTasks(job_id=job_id, tasks=tasks, why=why), "requeued")
+
+
+@verb("approve", "milepost approve job-01kx…", "milepost approve wf-01kx… --why 'the light is right'")
+@live_jobs
+@why_option
+def approve(desk: Desk, jobs: tuple[str, ...], why: str) -> int:
+    """Let the other tasks of a job go on, after a look at what its first ones have made.
+
+    Jobs that wait for it were submitted with `--approval`; `milepost show` says where their results lie.
+    """
+    return change_jobs(desk, jobs, lambda job_id: ApproveJob(job_id=job_id, why=why), "approved")
 
 
 @verb("retry", "milepost retry job-01kx…", "milepost retry wf-01kx…      (all its failed and cancelled jobs)")
@@ -205,6 +221,7 @@ def each_of(
     for text in texts:
         for found, error in _ids(text, expand):
             results.append(_result(desk, door, found, error, make, said))
+    _tell_how_to_undo(desk, [each["undo"] for each in results if each.get("undo")])
     desk.answer({"results": [{name: value for name, value in each.items() if name != "exit"} for each in results]})
     return max(int(each["exit"]) for each in results)
 
@@ -229,7 +246,8 @@ def _result(
     try:
         if error is not None:
             raise error
-        reply = door.handle(make(found))
+        commands, command_id = make(found), SystemIds().new("cmd")
+        reply = door.handle(commands, command_id)
     except errors.StoreError:
         raise  # the others would fail alike
     except errors.TaskSchedulerError as refusal:
@@ -238,7 +256,16 @@ def _result(
         return {"id": found, "ok": False, **failure.document(), "exit": failure.exit_code}
     if not desk.as_json:
         click.echo(f"{found}  {said}" if reply.events else f"{found}  {said} (as before)")
-    return {"id": found, "ok": True, "changed": reply.events > 0, "position": reply.position, "exit": exits.OK}
+    undo = command_id if reply.events and all(isinstance(each, UNDOABLE) for each in commands) else None
+    done = {"changed": reply.events > 0, "position": reply.position, "command_id": command_id, "undo": undo}
+    return {"id": found, "ok": True, **done, "exit": exits.OK}
+
+
+def _tell_how_to_undo(desk: Desk, command_ids: Sequence[str]) -> None:
+    """The command line that changes all of it back, as far as a line has room."""
+    if command_ids:
+        more = " …" if len(command_ids) > UNDO_AT_MOST else ""
+        desk.note(f"to undo: milepost undo {' '.join(command_ids[:UNDO_AT_MOST])}{more}")
 
 
 def jobs_of(door: "Door", text: str, statuses: Sequence[str]) -> list[str]:

@@ -15,10 +15,15 @@ from domain.messages import Command
 PERCENT = v.whole(0, 100)
 given_clients = click.argument("clients", metavar="CLIENT...", nargs=-1, required=True, shell_complete=complete_clients)
 guarantee = click.option(
-    "--guarantee", type=PERCENT, metavar="PERCENT", help="Of the farm's cores and GPUs; recorded, not enforced yet."
+    "--guarantee", type=PERCENT, metavar="PERCENT", help="Of the farm's cores and GPUs; `lending` keeps it."
 )
 limit = click.option("--limit", type=PERCENT, metavar="PERCENT", help="Never more than this of cores and GPUs.")
 tier = click.option("--tier", help="A word of your own, such as standard or rush.")
+borrow = click.option("--borrow/--no-borrow", default=None, help="Whether it may use more than its guarantee.")
+borrow_limit = click.option(
+    "--borrow-limit", type=PERCENT, metavar="PERCENT", help="How far above its guarantee it may go, of the farm."
+)
+lend = click.option("--lend/--no-lend", default=None, help="Whether others may use what it leaves unused.")
 max_tasks = click.option("--max-tasks", type=v.whole(1), metavar="N", help="How many tasks may run at once.")
 
 
@@ -34,13 +39,16 @@ def list_clients(desk: Desk) -> None:
         desk.answer(door.get("/api/clients"), lambda found: _table(found["rows"]))
 
 
-@verb("add", "milepost client add studio --guarantee 50", "milepost client add lab --limit 75 --max-tasks 16")
+@verb("add", "milepost client add studio --guarantee 50", "milepost client add lab --limit 75 --max-tasks 16 --no-lend")
 @click.argument("client_id", metavar="CLIENT")
 @click.option("--name", default="", help="What people call it. Default: its id.")
 @guarantee
 @limit
 @tier
 @max_tasks
+@borrow
+@borrow_limit
+@lend
 def add(desk: Desk, client_id: str, name: str, **shares: Any) -> None:
     """Make a client known."""
     command = RegisterClient(client_id=client_id, name=name, shares=_shares({}, shares))
@@ -50,18 +58,21 @@ def add(desk: Desk, client_id: str, name: str, **shares: Any) -> None:
         desk.answer(answer, lambda _: f"{client_id}  added" + ("" if reply.events else " (as before)"))
 
 
-@verb("set", "milepost client set lab --limit 50", "milepost client set lab --no-max-tasks")
+@verb("set", "milepost client set lab --limit 50 --borrow-limit 20", "milepost client set lab --no-max-tasks")
 @click.argument("client_id", metavar="CLIENT", shell_complete=complete_clients)
 @guarantee
 @limit
 @tier
 @max_tasks
+@borrow
+@borrow_limit
+@lend
 @click.option("--no-max-tasks", is_flag=True, help="No limit on running tasks.")
 @why_option
 def set_shares(desk: Desk, client_id: str, no_max_tasks: bool, why: str, **shares: Any) -> int:
     """Change what a client may use; what is not named stays."""
     if not no_max_tasks and all(value is None for value in shares.values()):
-        raise click.UsageError("there is nothing to change: give --guarantee, --limit, --tier or --max-tasks")
+        raise click.UsageError("there is nothing to change: give a share, such as --guarantee, --limit or --no-lend")
     if no_max_tasks and shares["max_tasks"] is not None:
         raise click.UsageError("--max-tasks and --no-max-tasks at once")
     with desk.door(write=True) as door:
@@ -106,7 +117,10 @@ for command in (list_clients, add, set_shares, suspend, reinstate):
 
 def _shares(before: dict[str, Any], given: dict[str, Any]) -> Shares:
     """The shares as they were, or as they are by default, with what was given in their place."""
-    names = {"guarantee_percent": "guarantee", "limit_percent": "limit", "tier": "tier", "max_tasks": "max_tasks"}
+    names = {
+        "guarantee_percent": "guarantee", "limit_percent": "limit", "tier": "tier", "max_tasks": "max_tasks",
+        "borrow": "borrow", "borrow_percent": "borrow_limit", "lend": "lend",
+    }  # fmt: skip
     default = Shares()
     merged = {name: before.get(name, getattr(default, name)) for name in names}
     merged |= {name: given[short] for name, short in names.items() if given[short] is not None}
@@ -122,6 +136,8 @@ def _table(rows: list[dict[str, Any]]) -> Any:
         Column("STATUS"),
         Column("GUARANTEE", right=True, drop=1),
         Column("LIMIT", right=True),
+        Column("BORROWS", right=True, drop=6),
+        Column("LENDS", drop=6),
         Column("TASKS", right=True),
         Column("CORES", right=True),
         Column("GPUS", right=True, drop=4),
@@ -139,6 +155,8 @@ def _line(row: dict[str, Any]) -> tuple[str | Cell, ...]:
         styled("suspended" if row["suspended"] else "active"),
         f"{row['guarantee_percent']} %",
         f"{row['limit_percent']} %",
+        f"{row['borrow_percent']} %" if row["borrow"] else "nothing",
+        "yes" if row["lend"] else "nothing",
         tasks,
         f"{row['used_millicores'] / 1000:g}",
         str(row["used_gpus"]) if row["used_gpus"] else "",

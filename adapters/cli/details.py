@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import RenderableType
 
+from adapters.cli.booked import booked_text, page
 from adapters.cli.complete import complete_any
 from adapters.cli.frame import Desk, place, verb
 from adapters.cli.looking import at_option, given, node_word
@@ -43,7 +44,11 @@ def show(desk: Desk, what: str, at: str | None) -> None:
 
 
 def _fetch(door: "Door", kind: str, entity_id: str, at: str | None) -> Document:
-    paths = {"job": place("/api/jobs", entity_id), "workflow": place("/api/workflows", entity_id)}
+    paths = {
+        "job": place("/api/jobs", entity_id),
+        "workflow": place("/api/workflows", entity_id),
+        "reservation": place("/api/reservations", entity_id),
+    }
     lists = {"node": "/api/nodes", "client": "/api/clients"}
     if kind not in paths and kind not in lists:
         raise NotFound(f"{entity_id!r} is a {kind}; `milepost story {entity_id}` tells about it")
@@ -160,17 +165,26 @@ def _attempt(row: Document, now_ms: int) -> tuple[str | Cell, ...]:
         span(row["started_ms"], row["ended_ms"], now_ms),
         duration_text(row["cpu_ms"]) if row["cpu_ms"] else "",
         size_text(row["max_rss_mib"]) if row["max_rss_mib"] else "",
-        _attempt_note(row),
+        _attempt_note(row, now_ms),
     )
 
 
-def _attempt_note(row: Document) -> str:
+def _attempt_note(row: Document, now_ms: int) -> str:
     if row["outcome"] in ("failed", "lost"):
         return failure_text(row)
     notes = [row["status_text"], f"{row['progress']} %" if row["progress"] and row["ended_ms"] is None else ""]
     if row["restored_from"]:
         notes.append(f"from {row['restored_from']}")
+    if row["partial_path"]:
+        notes.append(_partial_note(row, now_ms))
     return ", ".join(note for note in notes if note)
+
+
+def _partial_note(row: Document, now_ms: int) -> str:
+    """What of it can be seen already, and how much of its time such results took."""
+    ran_ms = (row["ended_ms"] or now_ms) - (row["started_ms"] or row["placed_ms"])
+    share = f", which took {row['partial_cost_ms'] / max(1, ran_ms):.0%} of its time" if row["partial_cost_ms"] else ""
+    return f"{row['partial_path']} shows it at {row['partial_quality']} %{share}"
 
 
 def _checkpoints(rows: list[Document], now_ms: int) -> RenderableType:
@@ -240,6 +254,8 @@ def _node_page(node: Document, now_ms: int) -> Page:
         ("storage", size_text(have["storage_mib"]) if have["storage_mib"] else ""),
         ("other", ", ".join(named)),
         ("attributes", ", ".join(attributes)),
+        ("partitions", ", ".join(node["partitions"])),
+        ("booked", booked_text(node)),
     ]
     return [fields(head)]
 
@@ -251,6 +267,8 @@ def _client_page(client: Document, now_ms: int) -> Page:
         ("status", styled("suspended" if client["suspended"] else "active")),
         ("guarantee", f"{client['guarantee_percent']} % of the farm"),
         ("limit", f"{client['limit_percent']} % of the farm"),
+        ("borrows", f"at most {client['borrow_percent']} % of the farm" if client["borrow"] else "nothing"),
+        ("lends", "what it leaves unused" if client["lend"] else "nothing"),
         ("max tasks", "" if client["max_tasks"] is None else str(client["max_tasks"])),
         ("tier", client["tier"]),
         ("uses now", f"{client['running_tasks']} tasks, {client['used_millicores'] / 1000:g} cores"),
@@ -259,4 +277,14 @@ def _client_page(client: Document, now_ms: int) -> Page:
     return [fields(head)]
 
 
-_PAGES = {"job": _job_page, "workflow": _workflow_page, "node": _node_page, "client": _client_page}
+def _reservation_page(found: Document, now_ms: int) -> Page:
+    return [page(found)]
+
+
+_PAGES = {
+    "job": _job_page,
+    "workflow": _workflow_page,
+    "node": _node_page,
+    "client": _client_page,
+    "reservation": _reservation_page,
+}

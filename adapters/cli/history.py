@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from adapters.cli import exits
+from adapters.cli import exits, preemptions
 from adapters.cli import values as v
 from adapters.cli.changing import resolve
 from adapters.cli.complete import complete_all_jobs, complete_any
@@ -99,7 +99,13 @@ def explain(desk: Desk, job: str, at: str | None) -> None:
         desk.answer(found, lambda answer: "\n".join(plain(line) for line in answer["text"].splitlines()))
 
 
-@verb("audit", "milepost audit --level warning --since -1d", "milepost audit --actor user:ada --entity job-01kx…")
+@verb(
+    "audit",
+    "milepost audit --level warning --since -1d",
+    "milepost audit --actor user:ada --entity job-01kx…",
+    "milepost audit preemptions --since -7d       (who made way for whom, and what it cost)",
+)
+@click.argument("view", type=click.Choice(["preemptions"]), required=False)
 @click.option("--entity", metavar="ID", shell_complete=complete_any, help="Only about this.")
 @click.option("--actor", help="Only what this one did, such as user:ada or scheduler.")
 @click.option("--level", type=click.Choice([str(each) for each in LogLevel]), help="Only this grade and graver ones.")
@@ -107,11 +113,26 @@ def explain(desk: Desk, job: str, at: str | None) -> None:
 @since
 @until
 @limit_option
-def audit(desk: Desk, entity: str | None, **filters: Any) -> None:
-    """Show who did what, when, why, and what came of it; newest first."""
+def audit(desk: Desk, view: str | None, entity: str | None, **filters: Any) -> None:
+    """Show who did what, when, why, and what came of it; newest first.
+
+    `preemptions` sums up who made way for whom: the work lost, the waiting time spared to the other one, and the
+    regret, which is the first less the second, in hours of one core.
+    """
+    if view == "preemptions":
+        _no_more_filters(filters)
+        preemptions.show(desk, entity, filters["since"], filters["until"], filters["limit"])
+        return
     with desk.door() as door:
         filters["entity"] = resolve(door, "any", entity) if entity else None
         desk.answer(door.get("/api/audit", **given(filters)), lambda found: _audit(found["rows"]))
+
+
+def _no_more_filters(filters: dict[str, Any]) -> None:
+    """Preemptions have neither actor nor level nor topic."""
+    for name in ("actor", "level", "topic"):
+        if filters[name] is not None:
+            raise click.UsageError(f"--{name} is not for preemptions")
 
 
 def _audit(rows: list[dict[str, Any]]) -> Any:
@@ -123,8 +144,12 @@ def _audit(rows: list[dict[str, Any]]) -> Any:
         Column("BY", drop=2),
         Column("WHAT", flexible=True, least=30, wraps=True),
         Column("WHY", flexible=True, drop=3, wraps=True),
+        Column("COMMAND", drop=4),
     ]
-    lines = [(clock(row["at_ms"]), styled(row["level"]), row["actor"], row["summary"], _why(row)) for row in rows]
+    lines = [
+        (clock(row["at_ms"]), styled(row["level"]), row["actor"], row["summary"], _why(row), row["command_id"])
+        for row in rows
+    ]
     return table(columns, lines)
 
 

@@ -10,11 +10,13 @@ from rich.live import Live
 
 from adapters.cli import exits
 from adapters.cli import values as v
+from adapters.cli.booked import booked_text
 from adapters.cli.changing import resolve
 from adapters.cli.complete import complete_clients
 from adapters.cli.frame import Desk, verb
 from adapters.cli.render import Cell, Column, ago, console, fields, moment, short, styled, table
 from domain.job.values import JobStatus
+from domain.node import NodeStatus
 from projections.words import lateness_text, size_text
 
 WATCH_S = 1.0
@@ -179,6 +181,7 @@ def _node_table(found: Document) -> RenderableType:
         Column("GPUS", right=True, drop=1),
         Column("OTHER", drop=4, flexible=True),
         Column("WHY", drop=3, flexible=True, wraps=True),
+        Column("BOOKED", drop=5, flexible=True),
     ]
     return table(columns, [_node_line(row) for row in found["rows"]])
 
@@ -195,13 +198,15 @@ def _node_line(row: Document) -> tuple[str | Cell, ...]:
         f"{used['gpus']}/{have['gpus']}" if have["gpus"] else "",
         ", ".join(named),
         row["why"],
+        booked_text(row),
     )
 
 
 def node_word(row: Document) -> str:
     """The one word that says most about a node."""
-    for flag in ("retired", "suspected", "draining"):
-        if row[flag]:
+    sleeps = row["asleep"] and row["status"] == NodeStatus.OFFLINE
+    for flag in ("retired", "asleep", "suspected", "draining"):
+        if sleeps if flag == "asleep" else row[flag]:
             return flag
     return str(row["status"])
 

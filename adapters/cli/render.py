@@ -27,6 +27,7 @@ STYLES = {
     "failed": "red", "lost": "red", "error": "red", "critical": "red", "offline": "red", "suspended": "red",
     "paused": "yellow", "held": "yellow", "warning": "yellow", "draining": "yellow", "suspected": "yellow",
     "cancelled": "magenta", "requeued": "magenta", "bypassed": "magenta", "pending": "dim", "debug": "dim",
+    "asleep": "blue", "stopping": "yellow", "starting": "yellow",
 }  # fmt: skip
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -22,6 +22,7 @@ from adapters.cli.frame import Desk, verb
 from adapters.cli.render import clock, console
 from adapters.cli.text import plain
 from adapters.executors.local import supervisor_pid
+from adapters.power_hook import command_hook
 from adapters.queries.overview import version
 from adapters.store.sqlite import open_log
 from application.commands import AdoptPolicies
@@ -124,7 +125,8 @@ def opened(desk: Desk, nodes: int | None) -> tuple[settings.Settings, ServedFarm
         chosen = replace(chosen, node_count=nodes)
     log = open_log(desk.data_dir)
     try:
-        farm = ServedFarm(desk.data_dir, log, chosen.nodes(), chosen.watchdog_timing())
+        hook = command_hook(chosen.power_hook)
+        farm = ServedFarm(desk.data_dir, log, chosen.nodes(), chosen.watchdog_timing(), hook)
         policies = chosen.policies.over(farm.app.farm.policies)
         if policies != farm.app.farm.policies:
             farm.app.handle(AdoptPolicies(policies=policies), ACTOR)

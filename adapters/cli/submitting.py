@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapters.cli import values as v
-from adapters.cli.complete import complete_clients, complete_jobs, complete_template
+from adapters.cli.complete import complete_clients, complete_jobs, complete_partitions, complete_template
 from adapters.cli.frame import Desk, need_server, place, verb
+from adapters.cli.protecting import TERMS
 from adapters.cli.text import one_line, plain
 from adapters.clock import SystemIds
 from domain.errors import BadInput, RequirementImpossible
 from domain.job.commands import SubmitJob
-from domain.job.values import JobSpec, Priority, Work
+from domain.job.values import JobSpec, Priority, Progressive, Work
 from domain.messages import Command
 from domain.resources import Requirement, Resources, named_amounts
 
@@ -29,6 +30,8 @@ TEMPLATE_SUFFIXES = (".yaml", ".yml", ".json")
 MAX_NAME_CHARS = 40
 DEFAULT_GRACE_MS = 5_000
 DEFAULT_BACKOFF_MS = 1_000
+COARSE_STEP = 4
+"""Every 4th task is to be approved, unless it is said otherwise."""
 ONLY_COMMANDS = ("name", "cpus", "memory", "gpus", "storage", "licenses", "attributes", "nodes", "slots", "array")
 """Options that a template says for itself."""
 ONLY_TEMPLATES = ("parameters", "environments")
@@ -72,6 +75,7 @@ Options = dict[str, Any]
     multiple=True,
     help="Only nodes that have one of these values.",
 )
+@click.option("--partition", metavar="NAME", shell_complete=complete_partitions, help="Only nodes of this partition.")
 @click.option("--nodes", type=v.whole(1, 100_000), metavar="N", help="A gang: N nodes at once for each task.")
 @click.option("--slots", type=v.whole(1, 100_000), metavar="N", help="A gang: N slots at once over any nodes.")
 @click.option("--array", type=v.TASKS, metavar="TASKS", help="Tasks such as 1-10 or 1-99:2; {task} is the number.")
@@ -106,6 +110,21 @@ Options = dict[str, Any]
     metavar="DIR",
     help="Where results go ($MILEPOST_OUTPUT_DIR). Default: a directory of the job.",
 )
+@click.option("--coarse-first", type=v.whole(2), metavar="N", help="Every Nth task before the others.")
+@click.option("--approval", is_flag=True, help="After those, wait for `milepost approve`. Without N: every 4th.")
+@click.option(
+    "--partial-overhead",
+    type=v.whole(0, 100),
+    metavar="PERCENT",
+    help="How much of its time may go into results to look at before it is done. Default: 5.",
+)
+@click.option(
+    "--protect",
+    type=TERMS,
+    metavar="TERMS",
+    help="When it may be interrupted: never, checkpoint, a time, always. Default: as its client's.",
+)
+@click.option("--checkpoints", is_flag=True, help="It saves its state when it is told to end (SIGTERM).")
 @click.option("--id", "given_id", metavar="ID", help="An id of your own; submitting it again changes nothing.")
 @click.option(
     "--template",
@@ -211,6 +230,7 @@ def of_template(source: Path, options: Options) -> Command:
         grace_ms=options["grace"],
         held=options["hold"],
         after=options["after"],
+        partition=options["partition"] or "",
         **_shared(options),
     )
     return submission_of(imported, id_maker(options["given_id"]), extras)
@@ -260,6 +280,7 @@ def requirement(options: Options) -> Requirement:
         slots=options["nodes"] or options["slots"] or 1,
         distinct_nodes=bool(options["nodes"]),
         attributes=tuple(sorted(options["attributes"], key=lambda need: need.name)),
+        partition=options["partition"] or "",
     )
 
 
@@ -305,7 +326,19 @@ def _shared(options: Options) -> dict[str, Any]:
         "retries": options["retries"],
         "backoff_ms": DEFAULT_BACKOFF_MS if options["backoff"] is None else options["backoff"],
         "output_dir": str(output.absolute()) if output else None,
+        "progressive": _progressive(options),
+        "protection": options["protect"],
+        "checkpoints": options["checkpoints"],
     }
+
+
+def _progressive(options: Options) -> Progressive | None:
+    """What a job shows before it is done, if anything was said about that."""
+    every, approval, overhead = options["coarse_first"], options["approval"], options["partial_overhead"]
+    if every is None and not approval and overhead is None:
+        return None
+    every = every or (COARSE_STEP if approval else 1)
+    return Progressive(every, approval, Progressive().overhead_percent if overhead is None else overhead)
 
 
 def _refuse_twice(options: Options) -> None:

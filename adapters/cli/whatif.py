@@ -77,13 +77,14 @@ def whatif(desk: Desk, since: str, until: str | None, limit: int, **options: Any
     bounded slowdown   over jobs that completed in both courses
     on time            over jobs whose deadline lies at or before the last moment
     utilization        core time held, over that of nodes that took work
+    energy             what nodes drew by their power figures, and its cost under the tariffs in force
     """
     load_plugins()
     log = read_log(desk.data_dir)
     try:
-        from_ms, to_ms = _times(desk, log, since, until)
+        from_ms, to_ms = times_of(desk, log, since, until)
         nodes = () if options["nodes"] is None else load_nodes(options["nodes"])
-        policies = _policies(options, log, from_ms)
+        policies = wanted_policies(options, log, from_ms)
         found = what_if(log, from_ms, to_ms, policies=policies, nodes=nodes, passes=engine.Pass(options["passes"]))
     finally:
         log.close()
@@ -91,7 +92,7 @@ def whatif(desk: Desk, since: str, until: str | None, limit: int, **options: Any
     return exits.OK
 
 
-def _times(desk: Desk, log: "Log", since: str, until: str | None) -> tuple[int, int]:
+def times_of(desk: Desk, log: "Log", since: str, until: str | None) -> tuple[int, int]:
     """First and last moment; BadInput unless something is on record between them, in that order."""
     last = log.read(log.position() - 1, 1)
     if not last:
@@ -114,7 +115,7 @@ def _time_of(desk: Desk, log: "Log", text: str, option: str) -> int:
     return found[0].event.at_ms
 
 
-def _policies(options: Options, log: "Log", from_ms: int) -> Policies | None:
+def wanted_policies(options: Options, log: "Log", from_ms: int) -> Policies | None:
     """Those of the file and the options, over those on record; None if nothing is said about policies."""
     file: Path | None = options["policies"]
     families = [family for family in (*BY_NAME, "backfill") if options[family] is not None]
@@ -163,19 +164,19 @@ _CHANGES = [Column("", flexible=True), Column("RECORDED", right=True), Column("W
 
 
 def _totals(recorded: Totals, simulated: Totals) -> RenderableType:
-    rows = [(name, _number(name, recorded), _number(name, simulated)) for name in _MEASURES]
+    rows = [(name, measure_text(name, recorded), measure_text(name, simulated)) for name in MEASURES]
     return table(_CHANGES, [row for row in rows if row[1] or row[2]])
 
 
 def _clients(found: WhatIf) -> RenderableType:
     columns = [Column("CLIENT"), Column("JOBS", right=True)]
-    for name in _MEASURES:
+    for name in MEASURES:
         columns += [Column(name.upper(), right=True, drop=1), Column("WHAT IF", right=True, drop=1)]
     rows = []
     for each in found.clients:
         row = [each.client_id, f"{each.jobs:,}"]
-        for name in _MEASURES:
-            row += [_number(name, each.recorded), _number(name, each.simulated)]
+        for name in MEASURES:
+            row += [measure_text(name, each.recorded), measure_text(name, each.simulated)]
         rows.append(row)
     return table(columns, rows)
 
@@ -195,7 +196,7 @@ def _jobs(found: WhatIf, changed: Sequence[JobChange], limit: int) -> Renderable
     return table(columns, rows)
 
 
-_MEASURES = {
+MEASURES = {
     "started": ("started", "{:,}"),
     "completed": ("completed", "{:,}"),
     "failed": ("failed", "{:,}"),
@@ -203,10 +204,13 @@ _MEASURES = {
     "slowdown": ("average_bounded_slowdown", "{:,.2f}"),
     "on time": ("on_time_share", "{:.1%}"),
     "utilization": ("utilization", "{:.1%}"),
+    "energy": ("energy_kwh", "{:,.2f} kWh"),
+    "energy cost": ("energy_cost", "{:,.2f}"),
 }
 
 
-def _number(name: str, totals: Totals) -> str:
-    field, form = _MEASURES[name]
+def measure_text(name: str, totals: Totals) -> str:
+    """One measure of a course as people read it; empty where there is none."""
+    field, form = MEASURES[name]
     value = getattr(totals, field)
     return "" if value is None else form.format(value)

@@ -64,6 +64,8 @@ class Hearing:
         self._progress = AttemptProgress(attempt_id=files.attempt_id, percent=0)
         self._progress_told = self._progress_filed = self._progress
         self._partials: dict[str, int] = {}
+        self._costs_ms: dict[str, int] = {}
+        """What the partial results not told yet took to make, those of the same path that were overtaken included."""
         self._checkpoints: dict[str, int] = {}
         self._checkpoint_count = 0
         self._unread: deque[tuple[Path, int]] = deque()
@@ -129,6 +131,7 @@ class Hearing:
                 self.declared_failure = said.text
             case SaidPartial():
                 self._remember(self._partials, said.path, int(said.quality))
+                self._costs_ms[said.path] = self._costs_ms.get(said.path, 0) + round(said.seconds * 1_000)
             case SaidCheckpoint():
                 self._remember(self._checkpoints, said.path, int(said.progress))
             case Malformed():
@@ -168,7 +171,8 @@ class Hearing:
                 self._progress_filed = self._progress
         partials, self._partials = self._partials, {}
         for path, quality in partials.items():
-            report = AttemptPartial(attempt_id=self._files.attempt_id, path=self._find(path), quality=quality)
+            cost_ms, found = self._costs_ms.pop(path, 0), self._find(path)
+            report = AttemptPartial(attempt_id=self._files.attempt_id, path=found, quality=quality, cost_ms=cost_ms)
             self._file_and_tell(report)
         checkpoints, self._checkpoints = self._checkpoints, {}
         for path, percent in checkpoints.items():

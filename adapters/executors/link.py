@@ -23,7 +23,7 @@ from adapters.executors.attempt_files import AttemptFiles
 from adapters.executors.identity import read_identity
 from adapters.executors.layout import Layout
 from adapters.executors.leftovers import settle, settle_node
-from adapters.executors.locks import FileLock, try_lock
+from adapters.executors.locks import FileLock, is_held, try_lock
 from adapters.executors.spawn import python_path
 from adapters.executors.wire import (
     DEFAULT_IDLE_MS,
@@ -95,15 +95,25 @@ class NodeLink:
     """The link to one node."""
 
     def __init__(
-        self, layout: Layout, node_id: NodeId, up: NodeUp | None, terms: Terms, deliver: Deliver, *, wanted: bool = True
+        self,
+        layout: Layout,
+        node_id: NodeId,
+        up: NodeUp | None,
+        terms: Terms,
+        deliver: Deliver,
+        *,
+        wanted: bool = True,
+        asleep: bool = False,
     ) -> None:
         """`up` is what to report when the supervisor answers; None means that it is to end.
 
-        No supervisor is started for a node that is not `wanted`; one that lives finishes what it runs.
+        No supervisor is started for a node that is not `wanted`; one that lives finishes what it runs. None is started
+        for one that is `asleep` until `revive`.
         """
         self.node_id = node_id
         self._layout, self._folder = layout, layout.node(node_id)
         self._up, self._wanted, self._terms, self._deliver = up, wanted, terms, deliver
+        self._asleep, self._is_at_rest = asleep, False
         self._lock = threading.Lock()
         """Guards the fields below it."""
         self._state = LinkState.JOINING
@@ -125,8 +135,11 @@ class NodeLink:
         self._thread = threading.Thread(target=self._run, name=f"link to {node_id}", daemon=True)
 
     def open(self) -> None:
-        """Begin; a report follows that the node is up or gone."""
+        """Begin; a report follows that the node is up or gone, unless it sleeps and nothing of it lives."""
         self._folder.create()
+        if self._asleep and not is_held(self._folder.lock) and not self._folder.live_attempts():
+            self._state = LinkState.GONE
+            self._is_at_rest = True
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         if self._up is None:
             self.order(Stop)
@@ -176,11 +189,18 @@ class NodeLink:
 
     def _run(self) -> None:
         unseen: Callable[[], str | None] | None = self._died_unseen
+        if self._is_at_rest:
+            self._await_revival()
+            unseen = None
         while (death := self._live(unseen)) is not None:
             self._bury(death)
-            self._revived.wait()
-            self._revived.clear()
+            self._await_revival()
             unseen = None
+
+    def _await_revival(self) -> None:
+        """Wait until the node is to be started again, or this link has to end."""
+        self._revived.wait()
+        self._revived.clear()
 
     def _live(self, unseen: Callable[[], str | None] | None) -> Death | None:
         """Start a supervisor unless one lives, serve until it is dead; None when this link has to end first.

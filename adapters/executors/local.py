@@ -9,7 +9,7 @@ one connects to the supervisors that live, buries those that died, and asks agai
 import logging
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -52,20 +52,25 @@ class LocalExecutor:
         heartbeat_ms: int = 500,
         server_lock: Path | None = None,
         left_over: Sequence[LocalNode] = (),
+        asleep: Collection[NodeId] = (),
         idle_ms: int = DEFAULT_IDLE_MS,
     ) -> None:
         """`server_lock` is the file that the server holds locked while it lives (default `server.lock` in the data
         directory): supervisors that hear nothing for `lease_ms` while it is held end their attempts; those on which
         nothing runs end themselves when it was held by nobody for `idle_ms`.
 
-        Nodes that are `left_over` from an earlier configuration finish what they run and are never started.
+        Nodes that are `left_over` from an earlier configuration finish what they run and are never started. Those that
+        are `asleep` are not started until `start_node`.
         """
         self._layout = Layout(data_dir)
         self._inbox = Inbox()
         lock = (server_lock or self._layout.server_lock).resolve()
         self._terms = Terms(time.monotonic_ns(), lease_ms, heartbeat_ms, str(lock), idle_ms)
         self._links = {node.node_id: self._link(node.node_id, _up(node), wanted=False) for node in left_over}
-        self._links |= {node.node_id: self._link(node.node_id, _up(node), wanted=True) for node in nodes}
+        self._links |= {
+            node.node_id: self._link(node.node_id, _up(node), wanted=True, asleep=node.node_id in asleep)
+            for node in nodes
+        }
         self._is_open = self._is_closed = False
 
     def open(self) -> None:
@@ -150,8 +155,8 @@ class LocalExecutor:
             for link in self._links.values():
                 link.close()
 
-    def _link(self, node_id: NodeId, up: NodeUp | None, *, wanted: bool) -> NodeLink:
-        return NodeLink(self._layout, node_id, up, self._terms, self._inbox.put, wanted=wanted)
+    def _link(self, node_id: NodeId, up: NodeUp | None, *, wanted: bool, asleep: bool = False) -> NodeLink:
+        return NodeLink(self._layout, node_id, up, self._terms, self._inbox.put, wanted=wanted, asleep=asleep)
 
     def _known(self, node_id: NodeId) -> NodeLink:
         if node_id not in self._links:

@@ -55,6 +55,8 @@ class SaidPartial(Value, frozen=True):
 
     path: str
     quality: float
+    seconds: float = 0
+    """How long it took to make."""
 
 
 class Malformed(Value, frozen=True):
@@ -65,6 +67,7 @@ class Malformed(Value, frozen=True):
 
 Said: TypeAlias = SaidProgress | SaidStatus | SaidFail | SaidCheckpoint | SaidPartial | Malformed
 
+MAX_SECONDS = 1e9
 _checkpoint = msgspec.json.Decoder(SaidCheckpoint)
 _partial = msgspec.json.Decoder(SaidPartial)
 
@@ -140,7 +143,7 @@ def _checkpoint_line(value: str) -> SaidCheckpoint:
 
 def _partial_line(value: str) -> SaidPartial:
     said = _partial.decode(value)
-    return SaidPartial(_path(said.path), _percent(said.quality))
+    return SaidPartial(_path(said.path), _percent(said.quality), min(max(0.0, said.seconds), MAX_SECONDS))
 
 
 def _path(text: str) -> str:

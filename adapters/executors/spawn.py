@@ -112,6 +112,8 @@ def contract_variables(launch: Launch, files: AttemptFiles, layout: Layout) -> d
         variables["MILEPOST_WORKFLOW_ID"] = launch.workflow_id
     if launch.restore_from is not None:
         variables["MILEPOST_RESTORE_FROM"] = launch.restore_from
+    if launch.partial_overhead is not None:
+        variables["MILEPOST_PARTIAL_OVERHEAD"] = str(launch.partial_overhead)
     return variables
 
 

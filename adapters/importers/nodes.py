@@ -10,6 +10,10 @@ Nodes are a list in TOML (`[[nodes]]`) or JSON, or the lines of a CSV file with 
     gpus = 2
     class = "gpu"
     attributes = { "worker.gpu.model" = ["T4"] }
+    watts_idle = 350                # what it draws while it is on and does nothing,
+    watts_peak = 1600               # and in full use
+    wake_s = 200                    # from its power-up until it takes work
+    price_per_h = 1.5               # beside energy, for each hour in which it is on
 
 A CSV file may also have the columns of the Alibaba GPU cluster traces: `sn,cpu_milli,memory_mib,gpu,model`. Outages are
 CSV: `node,down_start_s,down_end_s,cause`.
@@ -22,11 +26,12 @@ from typing import Annotated, Any
 
 import msgspec
 
+from adapters.importers.figures import HourPrice, WakeSeconds, Watts, figure_attributes, figures_problem
 from adapters.importers.tables import Row, read_rows, read_table, whole
 from application.simulation.farms import Outage, SimulatedNode
 from domain.errors import BadInput
+from domain.indices.performance import CLASS_ATTRIBUTE
 from domain.messages import SAFE_ID
-from domain.performance import CLASS_ATTRIBUTE
 from domain.resources import Resources, named_amounts
 
 CSV = ".csv"
@@ -55,6 +60,10 @@ class NodeLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     attributes: dict[str, str | tuple[str, ...]] = {}
     class_: str = msgspec.field(default="", name="class")
     """Nodes of one class run the same work equally fast, for all that anybody knows."""
+    watts_idle: Watts | None = None
+    watts_peak: Watts | None = None
+    wake_s: WakeSeconds | None = None
+    price_per_h: HourPrice | None = None
 
     def nodes(self) -> list[SimulatedNode]:
         """The nodes that this line stands for; BadInput for ids that are none."""
@@ -66,6 +75,9 @@ class NodeLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         wrong = next((each for each in ids if SAFE_ID.fullmatch(each) is None), None)
         if wrong is not None:
             raise BadInput(problem=f"id: {wrong[:40]!r} is none; an id is plain letters, digits, `_.@+-`")
+        problem = figures_problem(self)
+        if problem:
+            raise BadInput(problem=problem)
         capacity, attributes = self._capacity(), self._attributes()
         return [SimulatedNode(each, capacity, attributes) for each in ids]
 
@@ -81,7 +93,8 @@ class NodeLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def _attributes(self) -> dict[str, tuple[str, ...]]:
         said = {name: (value,) if isinstance(value, str) else value for name, value in self.attributes.items()}
-        return {CLASS_ATTRIBUTE: (self.class_,), **said} if self.class_ else said
+        own = {CLASS_ATTRIBUTE: (self.class_,)} if self.class_ else {}
+        return {**own, **figure_attributes(self), **said}
 
 
 KEYS = tuple(field.encode_name for field in msgspec.structs.fields(NodeLine))

@@ -8,6 +8,9 @@ days = 3
 
 [clients.studio]
 placement = "spread"
+
+[tariff]                        # see `adapters.importers.tariffs`
+price = 0.30
 """
 
 import difflib
@@ -18,6 +21,7 @@ import msgspec
 from msgspec.structs import replace
 
 import domain.policies.builtin  # noqa: F401  (makes the built-in policies known by name)
+from adapters.importers import tariffs
 from adapters.importers.tables import Table, read_table, write_table
 from adapters.settings import DEPTH, MAX_RESERVATIONS, RESERVATIONS
 from domain.errors import BadInput, PolicyInvalid
@@ -45,9 +49,16 @@ def read_policies(found: Table, base: Policies) -> Policies:
     for client_id, own in clients.items() if isinstance(clients, dict) else ():
         if isinstance(own, dict):
             _refuse_unknown(own, ClientPolicies, f"clients.{client_id}.")
-    policies = _over(_converted(_with_depth(found)), found.keys(), base)
+    policies = _over(_converted(_with_tariff(_with_depth(found))), found.keys(), base)
     policies.check()
     return policies
+
+
+def _with_tariff(found: Table) -> Table:
+    """The table with the tariff in the farm's own words."""
+    if "tariff" not in found:
+        return found
+    return found | {"tariff": msgspec.to_builtins(tariffs.read_tariff(found["tariff"], "tariff."))}
 
 
 def _with_depth(found: Table) -> Table:
@@ -86,7 +97,7 @@ def named(policies: Policies, family: str, name: str | int) -> Policies:
 
 def dump_policies(policies: Policies, path: Path) -> None:
     """Writes a file that `load_policies` reads as the same policies, whatever the base; BadInput for what it cannot."""
-    write_table(path, table_of(policies))
+    write_table(path, table_of(policies) | {"tariff": tariffs.table_of(policies.tariff)})
 
 
 def table_of(policies: Policies) -> Table:

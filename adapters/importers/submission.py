@@ -4,11 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from adapters.importers.openjd import ImportedJob, ImportedWorkflow
 from application.commands import DEFAULT_CLIENT, Submit
+from domain import intervals
 from domain.job.commands import SubmitJob
-from domain.job.values import JobSpec, Priority
+from domain.job.values import JobSpec, Priority, Progressive, Protection
 from domain.messages import ClientId, JobId, WorkflowId
 
 
@@ -26,8 +28,16 @@ class Extras(msgspec.Struct, frozen=True):
     grace_ms: int | None = None
     output_dir: str | None = None
     held: bool = False
+    progressive: Progressive | None = None
+    """For jobs of so many tasks that some come after others."""
     after: tuple[JobId, ...] = ()
     """Jobs before those of the workflow that wait for nothing else in it."""
+    partition: str = ""
+    """Only nodes of this partition; empty means any."""
+    protection: Protection | None = None
+    """When they may be interrupted; None means as their client's contract says."""
+    checkpoints: bool = False
+    """Whether they save their state when told to end."""
 
 
 def submission_of(imported: ImportedWorkflow, new_id: Callable[[str], str], extras: Extras) -> Submit:
@@ -52,7 +62,7 @@ def _spec(job: ImportedJob, job_id: JobId, workflow_id: WorkflowId, extras: Extr
         name=job.name,
         client_id=extras.client_id,
         work=job.work,
-        requirement=job.requirement,
+        requirement=replace(job.requirement, partition=extras.partition) if extras.partition else job.requirement,
         tasks=job.tasks,
         workflow_id=workflow_id,
         priority=extras.priority,
@@ -62,5 +72,15 @@ def _spec(job: ImportedJob, job_id: JobId, workflow_id: WorkflowId, extras: Extr
         deadline_ms=extras.deadline_ms,
         not_before_ms=extras.not_before_ms,
         output_dir=extras.output_dir,
+        progressive=_progressive(job, extras.progressive),
+        protection=extras.protection,
+        checkpoints=extras.checkpoints,
         **more,
     )
+
+
+def _progressive(job: ImportedJob, wanted: Progressive | None) -> Progressive | None:
+    """Nothing for a job of which all tasks would come first."""
+    if wanted is None or intervals.every(job.tasks, wanted.every) != job.tasks:
+        return wanted
+    return replace(wanted, every=1, approve=False)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from adapters.queries.answers import ExplainAnswer, FailureAnswer, PlacementAnswer, WaitAnswer
+from adapters.queries.interruptions import interruptions
 from adapters.queries.lines import late_ms, reason_answers
 from adapters.queries.outlook import outlook
 from adapters.queries.outlook import sentences as outlook_sentences
@@ -33,6 +34,7 @@ from projections.words import duration_text, lateness_sentence, nodes_text, task
 MAX_WAITS = 200
 MAX_PLACEMENTS = 200
 MAX_FAILURES = 200
+MAX_INTERRUPTIONS = 200
 SHOWN = 5
 """So many waits, placements and failures become sentences; the others are in the data."""
 
@@ -58,6 +60,7 @@ def explain(log: Log, job_id: JobId, point: Point) -> ExplainAnswer:
         placements=placements[-MAX_PLACEMENTS:],
         placements_total=len(placements),
         failures=_failures(own, told.state)[-MAX_FAILURES:],
+        interruptions=interruptions(own, told.state)[-MAX_INTERRUPTIONS:],
         text="",
         position=point.position,
         at_ms=point.at_ms,
@@ -303,6 +306,7 @@ def sentences(answer: ExplainAnswer) -> list[str]:
     lines += [f"  {reason.text}" for reason in answer.reasons]
     lines += [] if answer.outlook is None else outlook_sentences(answer.outlook, answer.at_ms)
     lines += [f"{time_text(each.at_ms)}: {each.text}." for each in answer.failures[-SHOWN:]]
+    lines += [f"{time_text(each.at_ms)}: {each.text}." for each in answer.interruptions[-2 * SHOWN :]]
     if len(answer.failures) > SHOWN:
         lines.append(f"{len(answer.failures) - SHOWN} other tasks failed, too.")
     ended_waits = [wait for wait in answer.waits if wait.to_ms is not None]

@@ -1,5 +1,6 @@
 """From values of the domain and rows of the read models to parts of answers: the same line whatever it came from."""
 
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,11 +18,13 @@ from adapters.queries.answers import (
     TaskSets,
     WorkflowLine,
 )
+from adapters.queries.answers.reservations import BookedAnswer
 from domain.checkpoint import Checkpoint
 from domain.decisions import Reason
 from domain.dependency import Dependency
 from domain.job.values import Job
 from domain.node import Node
+from domain.partition import Partition, belongs
 from domain.resources import Requirement, Resources
 from projections.nodes import NodeView
 from projections.queue import AttemptView, DependencyView, JobView, WorkflowView
@@ -81,6 +84,7 @@ def requirement_answer(requirement: Requirement) -> RequirementAnswer:
         slots=requirement.slots,
         distinct_nodes=requirement.distinct_nodes,
         attributes=plain(requirement.attributes),
+        partition=requirement.partition,
         text=requirement_text(requirement),
     )
 
@@ -123,10 +127,13 @@ def checkpoint_answer(checkpoint: Checkpoint, taken_ms: int, newest: bool) -> Ch
     return shared(CheckpointAnswer, checkpoint, taken_ms=taken_ms, newest=newest)
 
 
-def node_line(node: NodeView | Node, used: Resources, attempts: int) -> NodeLine:
+def node_line(
+    node: NodeView | Node, used: Resources, attempts: int, partitions: Iterable[Partition], booked: list[BookedAnswer]
+) -> NodeLine:
     """A node as it stands, and what attempts hold of it."""
     more = {"capacity": resources_answer(node.capacity), "used": resources_answer(used), "attempts": attempts}
-    return shared(NodeLine, node, **more)
+    names = [each.partition for each in partitions if not each.removed and belongs(node, each.terms)]
+    return shared(NodeLine, node, partitions=sorted(names), booked=booked, **more)
 
 
 def task_sets(job: Job) -> TaskSets:

@@ -4,16 +4,18 @@ Who is ahead and when it starts is worked out from the farm as the log has it at
 then; the room that is kept was recorded by the cycle that keeps it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+
+from msgspec.structs import replace
 
 from adapters.queries.answers import OutlookAnswer
 from adapters.queries.lines import reason_answer
-from adapters.queries.past import Point, farm_at
+from adapters.queries.past import Point, blockers_of, farm_at
 from application.ports import Log
 from domain import errors
-from domain.decisions import Reserved
+from domain.decisions import Reason, ReasonCode, Reserved
 from domain.farm import Farm
-from domain.forecast import Basis, StartForecast, forecast_start
+from domain.forecasting.forecast import Basis, StartForecast, forecast_start
 from domain.messages import JobId
 from projections.words import LIST_AT_MOST, duration_text, nodes_text, time_text
 
@@ -31,7 +33,33 @@ def outlook(log: Log, job_id: JobId, point: Point) -> OutlookAnswer | None:
         return _answer(StartForecast(job_id), kept, str(error))
     except errors.JobNotFound:
         return None
-    return None if found is None else _answer(found, kept)
+    if found is None:
+        return None
+    return _answer(_ruled(found, blockers_of(farm, farm.jobs[job_id], point.at_ms), point.at_ms), kept)
+
+
+def _ruled(found: StartForecast, reasons: Iterable[Reason], at_ms: int) -> StartForecast:
+    """The forecast under rules that it knows nothing of: later for a cheaper hour, unknown where one forbids it now."""
+    if found.expected_ms is None:
+        return found
+    cheaper_ms = max([each.until_ms or 0 for each in reasons if each.code is ReasonCode.CHEAPER_LATER], default=0)
+    if cheaper_ms > found.expected_ms:
+        earliest_ms = max(found.earliest_ms or 0, cheaper_ms)
+        latest_ms = None if found.latest_ms is None else max(found.latest_ms, cheaper_ms)
+        return replace(found, earliest_ms=earliest_ms, expected_ms=cheaper_ms, latest_ms=latest_ms)
+    if found.expected_ms <= at_ms and any(each.code in _FORBIDDING for each in reasons):
+        return replace(found, earliest_ms=None, expected_ms=None, latest_ms=None)
+    return found
+
+
+_FORBIDDING = (
+    ReasonCode.GUARANTEE,
+    ReasonCode.BORROW_LIMIT,
+    ReasonCode.PARTITION_LIMIT,
+    ReasonCode.PARTITION_CLIENT,
+    ReasonCode.POWER_CAP,
+)
+"""What rules said in the last cycle to a job for which there is room."""
 
 
 def _kept(farm: Farm, job_id: JobId) -> Reserved | None:

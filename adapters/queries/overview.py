@@ -19,6 +19,7 @@ from adapters.queries.answers import (
     WorkflowsAnswer,
 )
 from adapters.queries.lines import dependency_answer, job_line, node_line, shared, workflow_line
+from adapters.queries.reservations import booked_on
 from adapters.queries.resolve import Kind, id_of
 from adapters.queries.sources import Sources, rows_wanted
 from adapters.web.serverfile import read_server_file
@@ -81,7 +82,10 @@ def list_nodes(sources: Sources, *, all: bool = False, at: str = "") -> NodesAns
         return NodesAnswer(rows=rows, position=point.position, at_ms=point.at_ms)
     with sources.rows() as (connection, position):
         views = nodes.list_nodes(connection, retired=all)
-    rows = [node_line(view, view.used, view.attempts) for view in views]
+    with sources.present() as farm:
+        partitions = tuple(farm.partitions.values())
+        booked = booked_on(farm.reservations.values())
+    rows = [node_line(view, view.used, view.attempts, partitions, booked.get(view.node_id, [])) for view in views]
     return NodesAnswer(rows=rows, position=position, at_ms=sources.clock.now_ms())
 
 
@@ -92,7 +96,8 @@ def _past_line(farm: Farm, node_id: NodeId) -> NodeLine:
         job = farm.jobs[job_id]
         slots = dict(job.live[number].nodes)[node_id]
         used = used.plus(job.spec.requirement.resources, slots)
-    return node_line(farm.nodes[node_id], used, len(attempts))
+    booked = booked_on(each for each in farm.reservations.values() if node_id in each.nodes)
+    return node_line(farm.nodes[node_id], used, len(attempts), farm.partitions.values(), booked.get(node_id, []))
 
 
 # -- workflows ---------------------------------------------------------------------------------------------------
@@ -151,6 +156,9 @@ def _client_line(farm: Farm, client_id: ClientId, live_jobs: int) -> ClientLine:
         limit_percent=client.shares.limit_percent,
         max_tasks=client.shares.max_tasks,
         tier=client.shares.tier,
+        borrow=client.shares.borrow,
+        borrow_percent=client.shares.borrow_percent,
+        lend=client.shares.lend,
         running_tasks=use.tasks,
         used_millicores=use.millicores,
         used_gpus=use.gpus,
@@ -164,7 +172,7 @@ def _client_line(farm: Farm, client_id: ClientId, live_jobs: int) -> ClientLine:
 def show_utilization(sources: Sources, *, since: str = "", until: str = "") -> UtilizationAnswer:
     """How much of the farm was used, by whom and where, between two moments: from the first event until now."""
     to_ms = sources.time_ms(until) if until else sources.clock.now_ms()
-    from_ms = sources.time_ms(since) if since else min(_first_ms(sources, to_ms), to_ms - 1)
+    from_ms = sources.time_ms(since) if since else min(sources.first_ms(to_ms), to_ms - 1)
     with sources.rows() as (connection, position):
         use = utilization.utilization(connection, from_ms, to_ms)
         curve = utilization.history(connection, from_ms, to_ms, CURVE_POINTS)
@@ -177,8 +185,3 @@ def show_utilization(sources: Sources, *, since: str = "", until: str = "") -> U
         curve=[shared(CurvePoint, each) for each in curve],
         position=position,
     )
-
-
-def _first_ms(sources: Sources, otherwise: int) -> int:
-    first = sources.log.read(0, 1)
-    return first[0].event.at_ms if first else otherwise

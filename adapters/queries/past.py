@@ -15,13 +15,14 @@ from sqlalchemy import Connection
 from adapters.times import Moment
 from application import farms
 from application.ports import Log
-from domain import blockers, dependency, job
+from domain import dependency, job
 from domain.decisions import Reason, ReasonCode
 from domain.dependency import Dependency, DependencyDeclared
 from domain.errors import BadInput, JobNotFound
 from domain.farm import Farm
 from domain.job.values import Job
 from domain.messages import JobId, Recorded, StreamId
+from domain.planning import blockers
 from projections import queue
 from projections.queue import JobView, behind_whom
 from projections.tables import METADATA, open_views

@@ -13,12 +13,13 @@ from domain.catalog import TOPICS
 from domain.job.events import JobCancelled, JobCompleted, JobDeadlineChanged, JobFailed, JobSubmitted
 from domain.log_level import LogLevel
 from domain.messages import Recorded, client_stream, node_stream
+from domain.partition import partition_stream
 from projections import audit
 from projections.audit import AuditFilter
 from projections.story import sentence
 from projections.words import lateness_sentence
 
-_SPELLED = {Kind.NODE: node_stream, Kind.CLIENT: client_stream}
+_SPELLED = {Kind.NODE: node_stream, Kind.CLIENT: client_stream, Kind.PARTITION: partition_stream}
 
 
 def list_events(

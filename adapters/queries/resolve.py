@@ -11,6 +11,7 @@ from adapters.queries.sources import Sources
 from application.decider import JOB, WORKFLOW, load_stream
 from domain import errors
 from domain.messages import SAFE_ID, JobId
+from domain.reservation import PREFIX
 from domain.workflow import WorkflowSubmitted
 from projections.tables import JOBS
 
@@ -28,6 +29,8 @@ class Kind(StrEnum):
     CLIENT = "client"
     CHECKPOINT = "checkpoint"
     DEPENDENCY = "dependency"
+    PARTITION = "partition"
+    RESERVATION = "reservation"
     ANY = "any"
 
 
@@ -140,6 +143,16 @@ def _clients(sources: Sources, text: str) -> list[Found]:
         return _beginning(Kind.CLIENT, sorted(farm.clients), text)
 
 
+def _partitions(sources: Sources, text: str) -> list[Found]:
+    with sources.present() as farm:
+        known = [name for name in sorted(farm.partitions) if not farm.partitions[name].removed]
+        return _beginning(Kind.PARTITION, known, text)
+
+
+def _reservations(sources: Sources, text: str) -> list[Found]:
+    return _streams(sources, Kind.RESERVATION, PREFIX, text)
+
+
 def _beginning(kind: Kind, ids: Iterable[str], text: str) -> list[Found]:
     return [Found(kind, each, each == text) for each in ids if each.startswith(text)]
 
@@ -159,6 +172,8 @@ _SEARCH: dict[Kind, Callable[[Sources, str], list[Found]]] = {
     Kind.CLIENT: _clients,
     Kind.CHECKPOINT: _checkpoints,
     Kind.DEPENDENCY: _dependencies,
+    Kind.PARTITION: _partitions,
+    Kind.RESERVATION: _reservations,
 }
 
 _NOT_FOUND: dict[Kind, Callable[[str], errors.NotFound]] = {
@@ -168,6 +183,8 @@ _NOT_FOUND: dict[Kind, Callable[[str], errors.NotFound]] = {
     Kind.CLIENT: lambda text: errors.ClientNotFound(client_id=text),
     Kind.CHECKPOINT: lambda text: errors.CheckpointNotFound(checkpoint_id=text),
     Kind.DEPENDENCY: lambda text: errors.DependencyNotFound(dependency_id=text),
+    Kind.PARTITION: lambda text: errors.PartitionNotFound(partition=text),
+    Kind.RESERVATION: lambda text: errors.ReservationNotFound(reservation_id=text),
     Kind.ANY: lambda text: errors.NotFound(f"there is no job, workflow, node or client {text!r}", id=text),
 }
 

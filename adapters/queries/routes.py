@@ -12,13 +12,29 @@ from urllib.parse import unquote
 
 import msgspec
 
-from adapters.queries import explain, jobs, overview, records, resolve, waiting
+from adapters.queries import (
+    deadlines,
+    explain,
+    jobs,
+    overview,
+    policies,
+    preemptions,
+    records,
+    reservations,
+    resolve,
+    shares,
+    undoing,
+    usage,
+    waiting,
+)
 from adapters.queries.answers import Answer, ExplainAnswer
 from adapters.queries.sources import Sources
 from domain.errors import BadInput, NotFound
 
 MAX_TEXT = 1_000
 """No parameter is longer."""
+LONGER = {"wish": 30_000}
+"""Except those that are whole commands."""
 POSITION = "position"
 """Every question takes it: the answer shows at least what was written up to that position."""
 
@@ -32,6 +48,8 @@ def explain_job(sources: Sources, job: str, *, at: str = "") -> ExplainAnswer:
 QUERIES: dict[str, Callable[..., Answer]] = {
     "/api/status": overview.show_status,
     "/api/queue": jobs.list_queue,
+    "/api/deadlines": deadlines.list_deadlines,
+    "/api/deadlines/score": deadlines.show_scores,
     "/api/nodes": overview.list_nodes,
     "/api/jobs/{id}": jobs.show_job,
     "/api/workflows": overview.list_workflows,
@@ -41,10 +59,20 @@ QUERIES: dict[str, Callable[..., Answer]] = {
     "/api/story/{id}": records.tell_story,
     "/api/explain/{job}": explain_job,
     "/api/audit": records.list_audit,
+    "/api/preemptions": preemptions.list_preemptions,
+    "/api/shares": shares.show_shares,
+    "/api/partitions": shares.list_partitions,
+    "/api/reservations": reservations.list_reservations,
+    "/api/reservations/preview": reservations.preview_reservation,
+    "/api/reservations/{id}": reservations.show_reservation,
     "/api/utilization": overview.show_utilization,
+    "/api/usage": usage.show_usage,
+    "/api/policies": policies.show_policies,
+    "/api/policies/history": policies.list_policy_sets,
     "/api/logs/{job}": jobs.show_log,
     "/api/resolve/{kind}/{prefix}": resolve.resolve,
     "/api/wait/{id}": waiting.wait_for,
+    "/api/undo/{id}": undoing.preview_undo,
 }
 
 SLOW = frozenset({"/api/wait/{id}"})
@@ -103,8 +131,9 @@ def _field(parameter: Parameter) -> tuple[str, Any] | tuple[str, Any, Any]:
 def _text(name: str, value: Any) -> Any:
     """A value as it would stand in a URL, so that both doors read it in the same way."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    if len(text) > MAX_TEXT or "\0" in text:
-        raise BadInput(problem=f"{name} is longer than {MAX_TEXT} characters, or has a zero character", place=name)
+    most = LONGER.get(name, MAX_TEXT)
+    if len(text) > most or "\0" in text:
+        raise BadInput(problem=f"{name} is longer than {most} characters, or has a zero character", place=name)
     return text
 
 

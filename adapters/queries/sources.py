@@ -95,6 +95,11 @@ class Sources:
         """The time that a person means."""
         return parse_time_ms(text, self.clock.now_ms())
 
+    def first_ms(self, otherwise: int) -> int:
+        """The time of the first event; something else while there is none."""
+        first = self.log.read(0, 1)
+        return first[0].event.at_ms if first else otherwise
+
     @contextmanager
     def present(self) -> Iterator[Farm]:
         """The farm as it is, standing still while it is read."""

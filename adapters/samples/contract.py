@@ -33,9 +33,17 @@ def fail(text: str) -> None:
     _say("openjd_fail", text)
 
 
-def partial(path: Path, quality: int) -> None:
-    """Announce a result that can be looked at already; `quality` is a percentage of the final one."""
-    _say("milepost_partial", json.dumps({"path": str(path), "quality": quality}))
+def partial(path: Path, quality: int, seconds: float = 0.0) -> None:
+    """Announce a result that can be looked at already; `quality` is a percentage of the final one.
+
+    `seconds` is how long it took to make, which is held against the overhead that the job allows.
+    """
+    _say("milepost_partial", json.dumps({"path": str(path), "quality": quality, "seconds": round(seconds, 3)}))
+
+
+def partial_overhead() -> float:
+    """How much of the run time may go into partial results, in percent; all of it where nobody said."""
+    return float(os.environ.get("MILEPOST_PARTIAL_OVERHEAD", "100"))
 
 
 def checkpoint(path: Path, percent: int) -> None:

@@ -7,6 +7,7 @@ picture. Every rendering of a frame gives the same bytes, so one rendered again 
 import argparse
 import os
 import sys
+import time
 from pathlib import Path
 
 try:
@@ -40,10 +41,12 @@ def coarse(scene: Scene, width: int, height: int) -> Picture:
 
 
 def render_frame(scene: Scene, frame: Frame, path: Path) -> None:
-    """Write the coarse picture and announce it, refine it row by row, write the full picture."""
-    contract.status("coarse pass")
-    write_png(path, coarse(scene, frame.width, frame.height))
-    contract.partial(path, COARSE_QUALITY)
+    """Write the coarse picture and announce it if that costs little enough, then the full picture row by row."""
+    if 100 / (COARSE_STEP_PX * frame.samples) ** 2 <= contract.partial_overhead():
+        contract.status("coarse pass")
+        began_s = time.monotonic()
+        write_png(path, coarse(scene, frame.width, frame.height))
+        contract.partial(path, COARSE_QUALITY, time.monotonic() - began_s)
     picture = np.empty((frame.height, frame.width, 3), np.uint8)
     block_rows = max(1, _BLOCK_RAYS // (frame.width * frame.samples**2))
     for first_row in range(0, frame.height, block_rows):

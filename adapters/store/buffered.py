@@ -51,9 +51,7 @@ class BufferedLog:
             replies = {reply.command_id: (first + reply.upto - 1, reply.events) for reply in remembered}
             if len(replies) < len(remembered) or any(map(self.remembered, replies)):
                 raise errors.VersionConflict()
-            versions = self._raised(events)
-            self._events += [Recorded(at, *recorded[1:]) for at, recorded in enumerate(events, first)]
-            self._versions |= versions
+            self._events += self._numbered(events, first)
             self._replies |= replies
             self._snapshots += snapshots
         return first
@@ -67,17 +65,28 @@ class BufferedLog:
         ):
             raise errors.PositionConflict(position=unless.position)
 
-    def _raised(self, events: Sequence[Recorded]) -> dict[StreamId, int]:
-        """The versions of the streams of these events after them; VersionConflict if one is not the next of its."""
-        raised: dict[StreamId, int] = {}
-        for _, stream, version, _, _ in events:
-            last = raised.get(stream)
+    def _numbered(self, events: Sequence[Recorded], first: int) -> Sequence[Recorded]:
+        """The events at their positions, their versions noted; VersionConflict if one is not the next of its stream."""
+        versions, known, in_place, at = self._versions, self._versions.get, True, first
+        for position, stream, version, _, _ in events:
+            last = known(stream)
             if last is None:
                 last = self._version(stream)
             if version != last + 1:
+                self._take_back(events[: at - first])
                 raise errors.VersionConflict()
-            raised[stream] = version
-        return raised
+            versions[stream] = version
+            if position != at:
+                in_place = False
+            at += 1
+        if in_place:
+            return events
+        return [Recorded(at, *recorded[1:]) for at, recorded in enumerate(events, first)]
+
+    def _take_back(self, events: Sequence[Recorded]) -> None:
+        """The versions of their streams are those before these events again; versions have no gaps."""
+        for _, stream, version, _, _ in reversed(events):
+            self._versions[stream] = version - 1
 
     def _version(self, stream: StreamId) -> int:
         """Of a stream that the log behind had before, read once."""
@@ -151,6 +160,11 @@ class BufferedLog:
         """The reply to a command that was answered before."""
         with self._lock:
             return self._replies.get(command_id) or self.inner.remembered(command_id)
+
+    def of_command(self, command_id: str) -> list[Recorded]:
+        """The events of a command."""
+        self._flush_after(None)
+        return self.inner.of_command(command_id)
 
     def position_at(self, at_ms: int) -> int:
         """The position of the last event at or before a time."""

@@ -7,7 +7,7 @@ dataclass per event costs more than storing it.
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from adapters.store.mapper import decode, decode_event, row_of
+from adapters.store.mapper import decode, decode_event, mention_of, row_of
 from application.ports import Remembered, StateSnapshot, Unless
 from domain.messages import Event, Recorded, StreamId
 
@@ -70,6 +70,10 @@ class RowRecorder(Protocol):
         """A remembered reply: position, number of events."""
         ...
 
+    def select_mentioning(self, text: bytes) -> list[Row]:
+        """Rows whose state has these bytes in it, by position."""
+        ...
+
     def select_streams(self, prefix: str, limit: int) -> list[StreamId]:
         """Stream ids with a prefix."""
         ...
@@ -102,8 +106,7 @@ class RecorderLog:
 
     def read(self, after: int, limit: int, upto: int | None = None, topics: Sequence[str] = ()) -> list[Recorded]:
         """Events in order."""
-        rows = self.recorder.select_rows(after, limit, upto, topics)
-        return [Recorded(at, stream, version, *decode(topic, state)) for at, stream, version, topic, state in rows]
+        return _decoded(self.recorder.select_rows(after, limit, upto, topics))
 
     def replay(self, after: int, upto: int | None = None) -> Iterator[tuple[int, StreamId, int, Event]]:
         """Events in order, without metadata, fetched in pages."""
@@ -114,8 +117,7 @@ class RecorderLog:
 
     def stream(self, stream: StreamId, after: int = 0, upto: int | None = None) -> list[Recorded]:
         """Events of one stream."""
-        rows = self.recorder.select_stream(stream, after, upto)
-        return [Recorded(at, stream, version, *decode(topic, state)) for at, _, version, topic, state in rows]
+        return _decoded(self.recorder.select_stream(stream, after, upto))
 
     def snapshot(self, stream: StreamId, upto: int | None = None, topic: str | None = None) -> StateSnapshot | None:
         """The newest snapshot of a stream."""
@@ -132,6 +134,16 @@ class RecorderLog:
     def remembered(self, command_id: str) -> tuple[int, int] | None:
         """The reply to a command that was answered before: position, number of events."""
         return self.recorder.select_remembered(command_id)
+
+    def of_command(self, command_id: str) -> list[Recorded]:
+        """The events of a command: they lie together, before the position of the reply that is remembered."""
+        reply = self.recorder.select_remembered(command_id)
+        if reply is None:
+            rows = self.recorder.select_mentioning(mention_of(command_id))
+        else:
+            position, events = reply
+            rows = self.recorder.select_rows(position - events, events, position, ())
+        return [each for each in _decoded(rows) if each.meta.command_id == command_id]
 
     def position_at(self, at_ms: int) -> int:
         """Binary search: times never fall as positions rise, and positions have no gaps."""
@@ -152,6 +164,10 @@ class RecorderLog:
     def close(self) -> None:
         """Closes the recorder."""
         self.recorder.shut()
+
+
+def _decoded(rows: Sequence[Row]) -> list[Recorded]:
+    return [Recorded(at, stream, version, *decode(topic, state)) for at, stream, version, topic, state in rows]
 
 
 PAGE = 250

@@ -50,6 +50,11 @@ def decode(topic: str, state: bytes) -> tuple[Event, Meta]:
     return envelope.event, envelope.meta
 
 
+def mention_of(command_id: str) -> bytes:
+    """What stands in the stored state of every event of a command, and hardly anywhere else."""
+    return b'"command_id":' + msgspec.json.encode(command_id)
+
+
 def decode_event(state: bytes) -> Event:
     """As `decode`, without the metadata. No topic of today is an old one, so an old one cannot be decoded as it is."""
     try:

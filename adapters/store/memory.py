@@ -105,6 +105,11 @@ class MemoryLogRecorder(POPOApplicationRecorder):
         """A remembered reply: position, number of events."""
         return self._replies.get(command_id)
 
+    def select_mentioning(self, text: bytes) -> list[Row]:
+        """Rows whose state has these bytes in it."""
+        with self._database_lock:
+            return [_row(at, stored) for at, stored in enumerate(self._stored_events, 1) if text in stored.state]
+
     def select_streams(self, prefix: str, limit: int) -> list[StreamId]:
         """Stream ids that begin so, in order."""
         with self._database_lock:

@@ -230,6 +230,11 @@ class SQLiteLogRecorder(SQLiteApplicationRecorder):
         rows = self._fetch("SELECT position, events FROM remembered WHERE command_id=?", (command_id,))
         return rows[0] if rows else None
 
+    def select_mentioning(self, text: bytes) -> list[Row]:
+        """Rows whose state has these bytes in it; looks at every row."""
+        statement = f"SELECT rowid, {_COLUMNS} FROM {self.events_table_name} WHERE instr(state, ?) ORDER BY rowid"
+        return self._fetch(statement, (text,))
+
     def select_streams(self, prefix: str, limit: int) -> list[StreamId]:
         """Stream ids that begin so, by the primary key, one jump per stream."""
         found: list[StreamId] = []

@@ -87,7 +87,12 @@ def error_of(refusal: Refusal) -> TaskSchedulerError:
 
 
 def _by_code() -> dict[str, type[TaskSchedulerError]]:
-    return {kind.code: kind for kind in _all_kinds(TaskSchedulerError) if "code" in kind.__dict__}
+    """The class of each code: the first that has it, of which a facade's may be a child."""
+    kinds: dict[str, type[TaskSchedulerError]] = {}
+    for kind in _all_kinds(TaskSchedulerError):
+        if "code" in kind.__dict__:
+            kinds.setdefault(kind.code, kind)
+    return kinds
 
 
 def _all_kinds(kind: type[TaskSchedulerError]) -> Iterator[type[TaskSchedulerError]]:

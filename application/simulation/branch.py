@@ -158,5 +158,10 @@ class BranchLog:
         known = self._replies.get(command_id) or self.base.remembered(command_id)
         return known if known is not None and (command_id in self._replies or known[0] <= self.start) else None
 
+    def of_command(self, command_id: str) -> list[Recorded]:
+        """The events of a command."""
+        past = [each for each in self.base.of_command(command_id) if self._is_past(each)]
+        return past + [each for each in self._events if each.meta.command_id == command_id]
+
     def close(self) -> None:
         """Nothing of its own is open; the recorded log stays as it is."""

@@ -11,13 +11,14 @@ from typing import Any
 
 from application.app import Application, Outcome, Reply, Request
 from application.decider import FOLLOWING, SNAPSHOT_EVERY, meta_after, new_recorded
-from domain import blockers, errors
+from domain import errors
 from domain.farm import Farm
 from domain.job.commands import PlaceTasks, ReportEnded, ReportStarted, SubmitJob
 from domain.job.decide import decide
 from domain.job.evolve import EVOLVE
 from domain.job.values import Job
-from domain.messages import Command, Event, JobId, Meta, Recorded, StreamId
+from domain.messages import Command, JobId, Meta, Recorded, StreamId
+from domain.planning import blockers
 
 
 class Commits:
@@ -29,44 +30,50 @@ class Commits:
     def commit(self, requests: Sequence[Request]) -> list[Outcome]:
         """All requests in one transaction; what came of each."""
         batch = _Batch(self._app.farm, self._app.clock.now_ms())
-        if not all(batch.take(request) for request in requests):
-            return self._app.commit_all(requests)
+        for request in requests:
+            if not batch.take(request):
+                return self._app.commit_all(requests)
         try:
             self._app.record(batch.events, batch.after)
         except errors.VersionConflict:  # a job of that name has ended before
             return self._app.commit_all(requests)
-        return batch.replies()
+        return batch.replies
 
 
 class _Batch:
     """What is decided and not stored yet."""
 
-    __slots__ = ("_ends", "_farm", "_first", "_now_ms", "_states", "after", "events")
+    __slots__ = ("_farm", "_now_ms", "_position", "_states", "after", "events", "replies")
 
     def __init__(self, farm: Farm, now_ms: int) -> None:
-        self._farm, self._now_ms, self._first = farm, max(now_ms, farm.now_ms), farm.position + 1
+        self._farm, self._now_ms = farm, max(now_ms, farm.now_ms)
+        self._position = farm.position
+        """Of the last event so far."""
         self.events: list[Recorded] = []
         self.after: list[Job | None] = []
+        self.replies: list[Outcome] = []
         self._states: dict[StreamId, tuple[int, Job | None]] = {}
         """Version and state of what was decided about here."""
-        self._ends: list[int] = []
-        """How many events there were after each request."""
 
     def take(self, request: Request) -> bool:
         """Decides a request; whether that could be done here."""
         if request.remember:
             return False
+        before, meta = self._position, request.meta
         try:
             for command in request.commands:
                 kind = type(command)
-                if kind not in _PLAIN or not self._take(kind, command, request.meta):
+                if kind not in _PLAIN or not self._take(kind, command, meta):
                     return False
         except errors.TaskSchedulerError:
             return False
         for stream, event in request.facts:
             version = self._states[stream][0] if stream in self._states else self._farm.versions.get(stream, 0)
-            self._add(stream, version + 1, event, None, request.meta)
-        self._ends.append(len(self.events))
+            self._states[stream] = version + 1, None
+            self._position += 1
+            self.events.append(new_recorded((self._position, stream, version + 1, event, meta)))
+            self.after.append(None)
+        self.replies.append(Reply(self._position, self._position - before))
         return True
 
     def _take(self, kind: type[Command], command: Any, meta: Meta) -> bool:
@@ -81,19 +88,18 @@ class _Batch:
             if known is None:
                 return False
             version, state = known
-        first = version + 1
+        events, after, position, first = self.events, self.after, self._position, version + 1
         for event in decide(state, command, self._now_ms):
-            state, version = EVOLVE[type(event)](state, event), version + 1
+            step = type(event)
+            state, version, position = EVOLVE[step](state, event), version + 1, position + 1
             if version % SNAPSHOT_EVERY == 0:
                 return False
-            follows = version > first and type(event) in FOLLOWING
-            self._add(stream, version, event, state, meta_after(self.events, meta) if follows else meta)
+            said = meta_after(events, meta) if version > first and step in FOLLOWING else meta
+            events.append(new_recorded((position, stream, version, event, said)))
+            after.append(state)
+        self._position = position
+        self._states[stream] = version, state
         return True
-
-    def _add(self, stream: StreamId, version: int, event: Event, state: Job | None, meta: Meta) -> None:
-        self.events.append(new_recorded((self._first + len(self.events), stream, version, event, meta)))
-        self.after.append(state)
-        self._states[stream] = (version, state)
 
     def _is_plain(self, command: SubmitJob) -> bool:
         """Whether a submission concerns no other stream, and nobody would refuse it for the farm's sake."""
@@ -110,11 +116,6 @@ class _Batch:
         if job is None or job.spec.workflow_id is not None or job_id in farm.outgoing or job_id in farm.incoming:
             return None
         return farm.versions[job_id], job
-
-    def replies(self) -> list[Outcome]:
-        """The reply to each request."""
-        starts = [0, *self._ends[:-1]]
-        return [Reply(self._first + end - 1, end - start) for start, end in zip(starts, self._ends, strict=True)]
 
 
 _PLAIN = frozenset({SubmitJob, PlaceTasks, ReportStarted, ReportEnded})

@@ -6,21 +6,29 @@ then is committed, a cycle is run and committed, and the clock goes on to the ne
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
+from functools import partial
 from heapq import heappop, heappush
 from typing import NamedTuple, Protocol
 
 from application.app import Application, Request
 from application.cycles import Cycles
 from application.simulation.clock import VirtualClock
+from application.simulation.collector import calm
 from application.simulation.commits import Commits
+from application.simulation.horizon import Horizon
+from application.simulation.standing import Standing, saved
+from application.windows import Windows
 from domain import errors, intervals
 from domain.decisions import Place, Plan
 from domain.job import commands as c
 from domain.job import events as e
-from domain.job.values import Attempt, AttemptEnd, AttemptNumber, FailureClass, Job
-from domain.messages import Command, JobId, Meta, Recorded
-from domain.placing import Attempts
-from domain.planner import fits_now
+from domain.job.values import Attempt, AttemptEnd, AttemptNumber, FailureClass, Job, JobSpec
+from domain.messages import Command, JobId, Meta, NodeId, Recorded
+from domain.node import BringOnline, NodeMaintenanceEnded, NodeStarting, NodeStopping, TakeOffline
+from domain.planning.placing import Attempts
+from domain.planning.planner import fits_now
+from domain.reservation import PREFIX
+from domain.rules.energy import wake_ms_of
 
 ACTOR = "simulator"
 
@@ -46,7 +54,11 @@ class Behaviour(Protocol):
     """What attempts do in place of running."""
 
     def run_of(self, job: Job, attempt: Attempt, number: AttemptNumber) -> tuple[int, FailureClass | None]:
-        """How long it runs from its start, in milliseconds, and how it then fails; None when it succeeds."""
+        """How long it runs from its start, in milliseconds, and how it then fails; None when it succeeds.
+
+        What a checkpoint of the task stands for need not be run again (`standing.rest_ms`). The time for which it
+        stands suspended is added by the engine.
+        """
         ...
 
 
@@ -86,6 +98,15 @@ class _Due(NamedTuple):
     failure: FailureClass | None
 
 
+_due: Callable[[tuple[int, int, int, JobId, AttemptNumber, tuple[Command, ...], FailureClass | None]], _Due] = partial(
+    tuple.__new__, _Due
+)
+"""Made without the Python function behind a NamedTuple's name, because there are two for every job."""
+
+_HEARD = frozenset({e.TasksStopping, e.TasksResumed, e.JobSubmitted, NodeMaintenanceEnded, NodeStopping, NodeStarting})
+"""The events after which something is to happen that nobody has entered."""
+
+
 class Simulator:
     """Runs arrivals through an application until nothing is left to happen."""
 
@@ -99,9 +120,11 @@ class Simulator:
         seen: Callable[[Sequence[Recorded]], None] | None = None,
         refused: Callable[[Sequence[Command], errors.TaskSchedulerError], None] | None = None,
         reviewer: Reviewer | None = None,
+        recorder: Callable[[], object] | None = None,
     ) -> None:
+        """`recorder` is called after each moment, when the log is complete, and may append facts of its own."""
         self.app, self.clock, self._behaviour, self._passes = app, clock, behaviour, passes
-        self._refused, self.reviewer = refused, reviewer
+        self._refused, self.reviewer, self._recorder = refused, reviewer, recorder
         self._commits = Commits(app)
         self.cycles = Cycles(app, self._start, self._commits.commit)
         self.cycled = 0
@@ -115,6 +138,13 @@ class Simulator:
         self._completing: dict[int, dict[tuple[JobId, AttemptNumber], None]] = {}
         """Under `Pass.EVENT`, what is still to complete, by its moment."""
         self._wake_ms: int | None = None
+        self._windows, self._horizon = Windows(app.farm), Horizon(app.farm)
+        self._window_ms: int | None = None
+        """When the next window begins or ends, or somebody is to leave for one."""
+        self._returning: list[NodeId] = []
+        """Nodes whose maintenance has ended with its window: they come up at once."""
+        app.listen(self._windows.see)
+        self._standing = Standing(app.farm, self.expect_end)
         app.listen(self._saw)
         if seen is not None:
             app.listen(seen)
@@ -129,18 +159,34 @@ class Simulator:
 
         `goes_on` is asked with the time of each moment before it, and ends the run by saying no.
         """
-        self._coming = iter(arrivals)
+        with calm():
+            self._run(iter(arrivals), progress, goes_on)
+
+    def _run(
+        self,
+        arrivals: Iterator[Arrival],
+        progress: Callable[[Progress], None] | None,
+        goes_on: Callable[[int], bool] | None,
+    ) -> None:
+        self._coming = arrivals
         self._expect_arrival()
+        self._expect_windows()
         step = self._instant if self._passes is Pass.INSTANT else self._one_by_one
         told = 0
         while self._agenda:
             now_ms = self._agenda[0].at_ms
             if goes_on is not None and not goes_on(now_ms):
                 break
+            only_time = self._agenda[0].rank == _WAKE and all(due.rank == _WAKE for due in self._agenda)
+            if self._horizon.is_passed(now_ms, only_time=only_time):
+                break
             self.clock.set(now_ms)
             if self.reviewer is not None and self.reviewer.due(now_ms):
                 self.reviewer.review(self.app)
             step(now_ms)
+            self._expect_windows()
+            if self._recorder is not None:
+                self._recorder()
             if progress is not None and self.arrived - told >= _TELL_EVERY:
                 told = self.arrived
                 progress(Progress(told, now_ms))
@@ -170,7 +216,7 @@ class Simulator:
         arrival = next(self._coming, None)
         if arrival is not None:
             rank = _CHANGE if self._passes is Pass.INSTANT else -_CHANGE
-            heappush(self._agenda, _Due(arrival.at_ms, rank, self._next(), "", 0, arrival.commands, None))
+            heappush(self._agenda, _due((arrival.at_ms, rank, self._next(), "", 0, arrival.commands, None)))
 
     def _arrive(self, due: _Due) -> Request:
         self.arrived += 1
@@ -190,15 +236,24 @@ class Simulator:
                 end = self._end_of(due)
                 if end is not None:
                     ends.setdefault(due.job_id, []).append(end)
-        over = [Request((c.ReportEnded(job_id=job_id, ends=tuple(of)),), self._meta) for job_id, of in ends.items()]
+        over = [self._over_for(job_id, of) for job_id, of in ends.items()]
         self._commit(over + requests)
+        self._turn_windows(now_ms)
         self._cycle()
+
+    def _over_for(self, job_id: JobId, ends: Sequence[AttemptEnd]) -> Request:
+        """Attempts of a job are over; what they save when told to end comes before."""
+        job = self.app.farm.jobs[job_id]
+        commands = (*saved(job, ends, self.clock.now_ms()), c.ReportEnded(job_id=job_id, ends=tuple(ends)))
+        return Request(commands, self._meta)
 
     def _one_by_one(self, now_ms: int) -> None:
         """The next event alone, then a cycle if it could let something start."""
         due = heappop(self._agenda)
+        self._turn_windows(now_ms)
         if due.commands:
             self._commit([self._arrive(due)])
+            self._turn_windows(now_ms)
             over = self._over(now_ms)
             if self._lets_start(due.commands, over):
                 self._cycle(over)
@@ -206,7 +261,7 @@ class Simulator:
         self._no_longer_completing(due)
         end = self._end_of(due) if due.job_id else None
         if end is not None:
-            self._commit([Request((c.ReportEnded(job_id=due.job_id, ends=(end,)),), self._meta)])
+            self._commit([self._over_for(due.job_id, [end])])
         if end is not None or not due.job_id:
             self._cycle(self._over(now_ms))
 
@@ -223,7 +278,9 @@ class Simulator:
             job = jobs.get(job_id)
             attempt = None if job is None else job.live.get(number)
             run_ms = None if job is None else job.spec.walltime_ms
-            if attempt is not None and run_ms is not None and attempt.placed_ms + run_ms <= now_ms:
+            if attempt is None or run_ms is None or attempt.suspended_at_ms is not None:
+                continue
+            if attempt.placed_ms + attempt.suspended_ms + run_ms <= now_ms:
                 over.append((job_id, number))
         return frozenset(over)
 
@@ -244,6 +301,20 @@ class Simulator:
                 if self._refused is None:
                     raise outcome
                 self._refused(request.commands, outcome)
+
+    def _turn_windows(self, now_ms: int) -> None:
+        """Windows that begin or end now, and what follows from that."""
+        while self.app.farm.reservations and (commands := self._windows.due(now_ms)):
+            self._commit([Request((command,), self._meta) for command in commands])
+        back, self._returning = self._returning, []
+        self._commit([Request((BringOnline(node_id=node_id),), self._meta) for node_id in back])
+
+    def _expect_windows(self) -> None:
+        """Comes back when the next window begins or ends."""
+        at_ms = self._windows.first_ms() if self.app.farm.reservations else None
+        if at_ms is not None and at_ms != self._window_ms:
+            self._enter(max(at_ms, self.clock.now_ms()), _WAKE)
+        self._window_ms = at_ms
 
     def _cycle(self, over: Attempts = ()) -> None:
         self.cycled += 1
@@ -276,7 +347,7 @@ class Simulator:
         """How an attempt ends now; None if it has ended otherwise since."""
         job = self.app.farm.jobs.get(due.job_id)
         attempt = None if job is None else job.live.get(due.attempt)
-        if attempt is None:
+        if attempt is None or self._standing.puts_off((due.job_id, due.attempt), attempt, due.at_ms, due.failure):
             return None
         return AttemptEnd(
             due.attempt,
@@ -289,16 +360,32 @@ class Simulator:
 
     def _saw(self, recorded: Sequence[Recorded]) -> None:
         """What is told to stop ends in the same moment; what may start later is looked at then."""
-        for _, _, _, event, _ in recorded:
+        for _, _, _, event, meta in recorded:
+            if type(event) not in _HEARD:
+                continue
             if isinstance(event, e.TasksStopping):
                 for number in event.attempts:
                     self._enter(event.at_ms, _COMPLETION, event.job_id, number, FailureClass.SIGNAL)
-            elif isinstance(event, e.JobSubmitted) and event.spec.not_before_ms is not None:
-                self._queue_later(event.spec.job_id, event.spec.not_before_ms)
+            elif isinstance(event, e.TasksResumed):
+                self._standing.resumed(event)
+            elif isinstance(event, e.JobSubmitted):
+                self._queue_later(event.spec)
+            elif isinstance(event, NodeMaintenanceEnded) and meta.cause.startswith(PREFIX):
+                self._returning.append(event.node_id)
+            elif isinstance(event, NodeStopping):
+                self._switch(event.at_ms, TakeOffline(node_id=event.node_id, why=event.why))
+            elif isinstance(event, NodeStarting):
+                attributes = self.app.farm.nodes[event.node_id].attributes
+                self._switch(event.at_ms + wake_ms_of(attributes), BringOnline(node_id=event.node_id))
 
-    def _queue_later(self, job_id: JobId, at_ms: int) -> None:
-        if at_ms > self.clock.now_ms():
-            queue = (c.QueueJob(job_id=job_id),)
+    def _switch(self, at_ms: int, command: Command) -> None:
+        """A node that was told to power down is off in the same moment, and takes its time to come up."""
+        heappush(self._agenda, _Due(at_ms, _CHANGE, self._next(), "", 0, (command,), None))
+
+    def _queue_later(self, spec: JobSpec) -> None:
+        at_ms = spec.not_before_ms
+        if at_ms is not None and at_ms > self.clock.now_ms():
+            queue = (c.QueueJob(job_id=spec.job_id),)
             heappush(self._agenda, _Due(at_ms, _CHANGE, self._next(), "", 0, queue, None))
 
     def _enter(
@@ -309,7 +396,7 @@ class Simulator:
         attempt: AttemptNumber = 0,
         failure: FailureClass | None = None,
     ) -> None:
-        heappush(self._agenda, _Due(at_ms, rank, self._next(), job_id, attempt, (), failure))
+        heappush(self._agenda, _due((at_ms, rank, self._next(), job_id, attempt, (), failure)))
 
     def _next(self) -> int:
         self._entered += 1

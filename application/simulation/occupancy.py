@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 
 from application.simulation.synthetic_farm import amount_of
 from domain.farm import Farm
+from domain.indices.nodeindex import NodeIndex, bits
+from domain.indices.performance import node_class
 from domain.messages import Recorded
-from domain.nodeindex import NodeIndex, bits
-from domain.performance import node_class
 from domain.resources import Resources
 
 

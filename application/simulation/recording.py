@@ -14,7 +14,7 @@ from application import farms
 from application.commands import AdoptPolicies, Submit
 from application.ports import Log
 from application.simulation.engine import Arrival
-from domain import client, dependency, intervals, node, workflow
+from domain import client, dependency, intervals, node, partition, reservation, workflow
 from domain.cycle import PoliciesAdopted
 from domain.dependency import DependencyDeclared
 from domain.farm_snapshot import FarmSnapshot
@@ -22,7 +22,8 @@ from domain.intervals import TaskSet
 from domain.job import commands as c
 from domain.job import events as e
 from domain.job.values import AttemptEnd, AttemptNumber, FailureClass, Job, JobSpec, StopCause
-from domain.messages import REPORT, Command, Event, JobId, Recorded, topic_of
+from domain.messages import REPORT, Command, Event, JobId, NodeId, Recorded, topic_of
+from domain.undo import undone_by
 
 Tasks = dict[tuple[JobId, AttemptNumber], tuple[int, int]]
 """Attempt to its task and the time of its placement."""
@@ -32,7 +33,7 @@ class Outcome(NamedTuple):
     """What became of one attempt."""
 
     run_ms: int
-    """From its placement to its end, launching and time spent suspended included."""
+    """From its placement to its end, launching and pauses included; not the time it stood suspended for others."""
     failure: FailureClass | None = None
     interrupted: bool = False
     """Whether it would have run on: it was stopped, went with its node, or still runs where the log ends."""
@@ -87,13 +88,14 @@ class Recording(NamedTuple):
 
     def arrivals(self) -> Iterator[Arrival]:
         """What came from outside, in order: submissions, wishes of persons, nodes that came and went, policies."""
-        for (at_ms, _), said in groupby(self.events, key=lambda each: (each.event.at_ms, each.meta.command_id)):
+        events = _without_power(self.events)
+        for (at_ms, _), said in groupby(events, key=lambda each: (each.event.at_ms, each.meta.command_id)):
             for command in self._commands(list(said)):
                 yield Arrival(at_ms, (command,))
 
     def _commands(self, said: Sequence[Recorded]) -> Iterator[Command]:
         """What was said from outside at once. Jobs that wait for others are entered together with their edges."""
-        events = [recorded.event for recorded in said if not recorded.meta.cause]
+        events = [recorded.event for recorded in said if not recorded.meta.cause or undone_by(recorded.meta.cause)]
         new = {event.spec.job_id for event in events if isinstance(event, e.JobSubmitted)}
         edges = [event for event in events if isinstance(event, DependencyDeclared) and event.successor_id in new]
         waiting = {edge.successor_id for edge in edges}
@@ -118,6 +120,20 @@ class Recording(NamedTuple):
             return None
         build = _WISHES.get(type(event))
         return None if build is None else build(event)
+
+
+def _without_power(events: Iterable[Recorded]) -> Iterator[Recorded]:
+    """All but the nodes' going down and coming up to save energy, which the policies in force decide anew."""
+    asleep: set[NodeId] = set()
+    for recorded in events:
+        event = recorded.event
+        if isinstance(event, node.NodeStopping):
+            asleep.add(event.node_id)
+        elif isinstance(event, (node.NodeOffline, node.NodeOnline)) and event.node_id in asleep:
+            if isinstance(event, node.NodeOnline):
+                asleep.discard(event.node_id)
+        elif not isinstance(event, node.NodeStarting):
+            yield recorded
 
 
 class Estimates(NamedTuple):
@@ -191,12 +207,16 @@ class _Reader:
         self._ended_ms: dict[JobId, int] = {}
         self._run_ms: dict[str, list[int]] = {}
         self.end_order: dict[tuple[JobId, AttemptNumber], int] = {}
+        self._stood_ms: dict[tuple[JobId, AttemptNumber], int] = {}
+        """How long attempts stood suspended; minus the time since which they do."""
         self._position = start.position
         for each in start.jobs:
             job = each.state
             self._specs[job.spec.job_id] = job.spec
             for number, attempt in job.live.items():
                 self._live[job.spec.job_id, number] = attempt.task, attempt.placed_ms
+                if attempt.suspended_ms or attempt.suspended_at_ms is not None:
+                    self._stood_ms[job.spec.job_id, number] = attempt.suspended_ms - (attempt.suspended_at_ms or 0)
 
     def read(self, recorded: Recorded) -> None:
         """Takes one event in."""
@@ -236,6 +256,20 @@ class _Reader:
             self.stopped_ms[event.job_id, end.attempt] = event.at_ms
             self._interrupted((event.job_id, end.attempt), event.at_ms)
 
+    def _suspended(self, event: e.TasksSuspended) -> None:
+        for number in event.attempts:
+            key = event.job_id, number
+            self._stood_ms[key] = self._stood_ms.get(key, 0) - event.at_ms
+
+    def _resumed(self, event: e.TasksResumed) -> None:
+        for number in event.attempts:
+            self._stood_ms[event.job_id, number] += event.at_ms
+
+    def _ran_ms(self, key: tuple[JobId, AttemptNumber], placed_ms: int, at_ms: int) -> int:
+        """How long an attempt ran until a moment."""
+        stood_ms = self._stood_ms.pop(key, 0)
+        return max(0, at_ms - placed_ms - (stood_ms if stood_ms >= 0 else stood_ms + at_ms))
+
     def _ended_badly(self, event: e.JobFailed | e.JobCancelled) -> None:
         self._ended_ms[event.job_id] = event.at_ms
 
@@ -252,6 +286,8 @@ class _Reader:
         e.TasksFailed: _ends,
         e.TasksStopping: _stopping,
         e.TasksStopped: _stopped,
+        e.TasksSuspended: _suspended,
+        e.TasksResumed: _resumed,
         e.JobFailed: _ended_badly,
         e.JobCancelled: _ended_badly,
         e.JobRetried: _retried,
@@ -265,7 +301,7 @@ class _Reader:
     def _outcome(self, job_id: JobId, number: AttemptNumber, at_ms: int, failure: FailureClass | None) -> None:
         task, placed_ms = self._live.pop((job_id, number))
         self.end_order[job_id, number] = self._position
-        run_ms = max(0, at_ms - placed_ms)
+        run_ms = self._ran_ms((job_id, number), placed_ms, at_ms)
         self.outcomes.setdefault((job_id, task), []).append(Outcome(run_ms, failure))
         spec = self._specs.get(job_id)
         if failure is None and spec is not None:
@@ -273,7 +309,8 @@ class _Reader:
 
     def _interrupted(self, key: tuple[JobId, AttemptNumber], at_ms: int) -> None:
         task, placed_ms = self._live.pop(key)
-        self.outcomes.setdefault((key[0], task), []).append(Outcome(max(0, at_ms - placed_ms), None, True))
+        run_ms = self._ran_ms(key, placed_ms, at_ms)
+        self.outcomes.setdefault((key[0], task), []).append(Outcome(run_ms, None, True))
 
     def finish(self, now_ms: int) -> None:
         """The log ends: what runs is known to have run so long."""
@@ -314,7 +351,22 @@ def _same(kind: Callable[..., Command]) -> Callable[[Any], Command]:
     return build
 
 
-_WISHES: dict[type[Event], Callable[[Any], Command]] = {
+def _set_aside(event: reservation.ReservationMade) -> Command:
+    """The same nodes again, whatever stands against them now."""
+    wish = reservation.MakeReservation(
+        reservation_id=event.reservation_id,
+        owner=event.owner,
+        window=event.window,
+        asked=event.asked,
+        repeat=event.repeat,
+        follows=event.follows,
+        force=True,
+        why=event.why,
+    )
+    return reservation.SetAside(wish=wish, nodes=event.nodes, forced=event.forced)
+
+
+_WISHES: dict[type[Event], Callable[[Any], Command | None]] = {
     e.JobSubmitted: lambda event: c.SubmitJob(spec=event.spec, held=event.held),
     e.JobHeld: _same(c.HoldJob),
     e.JobUnheld: _same(c.UnholdJob),
@@ -322,6 +374,7 @@ _WISHES: dict[type[Event], Callable[[Any], Command]] = {
     e.JobResumed: _same(c.ResumeJob),
     e.JobPriorityChanged: _same(c.PrioritizeJob),
     e.JobDeadlineChanged: _same(c.SetDeadline),
+    e.JobProtectionChanged: _same(c.ProtectJob),
     e.JobCancelled: _same(c.CancelJob),
     e.JobRetried: _same(c.RetryJob),
     dependency.DependencyDeclared: _same(dependency.DeclareDependency),
@@ -332,13 +385,17 @@ _WISHES: dict[type[Event], Callable[[Any], Command]] = {
     client.ClientSharesChanged: _same(client.ChangeShares),
     client.ClientSuspended: _same(client.SuspendClient),
     client.ClientReinstated: _same(client.ReinstateClient),
+    client.ClientProtectionChanged: _same(client.ProtectClient),
+    partition.PartitionDefined: _same(partition.DefinePartition),
+    partition.PartitionChanged: _same(partition.ChangePartition),
+    partition.PartitionRemoved: _same(partition.RemovePartition),
     node.NodeRegistered: _same(node.RegisterNode),
     node.NodeCapabilitiesChanged: _same(node.RegisterNode),
     node.NodeOnline: _same(node.BringOnline),
     node.NodeOffline: _same(node.TakeOffline),
     node.NodeDrained: _same(node.DrainNode),
     node.NodeUndrained: _same(node.UndrainNode),
-    node.NodeMaintenanceStarted: _same(node.StartMaintenance),
+    node.NodeMaintenanceStarted: lambda event: None if event.reservation_id else _same(node.StartMaintenance)(event),
     node.NodeMaintenanceEnded: _same(node.EndMaintenance),
     node.NodeSuspected: _same(node.SuspectNode),
     node.NodeRecovered: _same(node.RecoverNode),
@@ -346,6 +403,12 @@ _WISHES: dict[type[Event], Callable[[Any], Command]] = {
     node.NodeQuarantined: _same(node.QuarantineNode),
     node.NodeRetired: _same(node.RetireNode),
     PoliciesAdopted: _same(AdoptPolicies),
+    reservation.ReservationMade: _set_aside,
+    reservation.ReservationChanged: lambda event: reservation.ChangeReservation(
+        reservation_id=event.reservation_id, end_ms=event.window.end_ms, force=True, why=event.why
+    ),
+    reservation.ReservationEnded: _same(reservation.EndReservation),
+    reservation.ReservationCancelled: _same(reservation.CancelReservation),
 }
 
 

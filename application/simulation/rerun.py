@@ -16,6 +16,7 @@ from application.simulation.clock import CountedIds, VirtualClock
 from application.simulation.engine import Arrival, Pass, Progress, Simulator
 from application.simulation.farms import SimulatedNode
 from application.simulation.recording import Recording
+from application.simulation.standing import rest_ms
 from domain import errors, intervals
 from domain.farm import Farm
 from domain.job import events as e
@@ -137,7 +138,13 @@ class Rerun:
         outcome, on_record = self.recording.outcome(job.spec, attempt.task, self._nth.get((job_id, attempt.task), 0))
         if not on_record:
             self.estimated.add(job_id)
-        return outcome.run_ms, outcome.failure
+        return self._rest_ms(job, attempt, outcome.run_ms), outcome.failure
+
+    def _rest_ms(self, job: Job, attempt: Attempt, run_ms: int) -> int:
+        """What is left to run after an interruption that only this run knows; what is on record went on by itself."""
+        key = (job.spec.job_id, attempt.task)
+        before = self.recording.outcomes.get(key, ())[: self._nth.get(key, 0)]
+        return run_ms if any(each.interrupted for each in before) else rest_ms(job, attempt.task, run_ms)
 
     def _saw(self, recorded: Sequence[Recorded]) -> None:
         for _, _, _, event, meta in recorded:

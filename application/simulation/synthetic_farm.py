@@ -18,12 +18,13 @@ from random import Random
 
 from application.simulation.engine import Arrival
 from application.simulation.farms import Outage, SimulatedNode
+from application.simulation.standing import rest_ms
 from domain.client import RegisterClient, Shares
+from domain.indices.performance import CLASS_ATTRIBUTE
 from domain.job.commands import SubmitJob
 from domain.job.values import Attempt, AttemptNumber, FailureClass, Job, JobSpec, Priority, Work
 from domain.messages import ClientId, Command, JobId, NodeId, Value
 from domain.node import BringOnline, RegisterNode
-from domain.performance import CLASS_ATTRIBUTE
 from domain.resources import RESOURCE_NAMES, Requirement, Resources
 
 HOUR_S = 3_600
@@ -180,9 +181,13 @@ class SyntheticFarm(Value, frozen=True, dict=True, gc=True):
         return max(1, round(job.task_s[task] * 1_000 / name.speed_of(job.kind)))
 
     def run_of(self, job: Job, attempt: Attempt, number: AttemptNumber) -> tuple[int, FailureClass | None]:
-        """See `engine.Behaviour`: a gang is as slow as its slowest node; nothing fails by itself."""
+        """See `engine.Behaviour`: a gang is as slow as its slowest node; nothing fails by itself.
+
+        What a checkpoint stands for is counted as run time wherever it was saved.
+        """
         drawn, classes = self.by_id[job.spec.job_id], {self.class_of[node_id].name for node_id, _ in attempt.nodes}
-        return max(self.run_ms(drawn, attempt.task, each) for each in self.classes if each.name in classes), None
+        run_ms = max(self.run_ms(drawn, attempt.task, each) for each in self.classes if each.name in classes)
+        return rest_ms(job, attempt.task, run_ms), None
 
     def fastest_ms(self, job: SyntheticJob, task: int) -> int:
         """How long a task runs on the fastest class that can hold one slot of it; ValueError if none can."""

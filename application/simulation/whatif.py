@@ -7,10 +7,12 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from application.commands import Submit
 from application.ports import Log
 from application.simulation.course import Course, Fate, Use
+from application.simulation.drawn import Drawn
 from application.simulation.engine import Pass, Progress
 from application.simulation.farms import SimulatedNode
 from application.simulation.portfolio import PortfolioReviewer
@@ -18,7 +20,7 @@ from application.simulation.recording import first_starts, record
 from application.simulation.rerun import Rerun
 from domain.cycle import POLICY_STREAM, PoliciesAdopted
 from domain.job.values import JobStatus
-from domain.messages import ClientId, Command, JobId
+from domain.messages import ClientId, Command, JobId, Recorded
 from domain.policies import Policies
 
 MOVED_MS = 1_000
@@ -41,6 +43,10 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     """Of the jobs whose deadline lies at or before the last moment in both courses; None when there are none."""
     utilization: float | None
     """Core time held, over that of the nodes while they took work; None when none did."""
+    energy_kwh: float | None = None
+    """What the nodes drew while they were on, by their power figures; only of all jobs together."""
+    energy_cost: float | None = None
+    """Of that, under the tariffs in force, in their currency."""
 
 
 class JobChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,13 +118,25 @@ def what_if(
     then = Course(recording.start, starts, from_ms)
     then.see(recording.events)
     now = Course(recording.start, starts, from_ms)
-    rerun = Rerun(log, recording, policies=policies, nodes=nodes, passes=passes, seen=now.see)
+    drawn, draws = Drawn(recording.start, from_ms), Drawn(recording.start, from_ms)
+    drawn.see(recording.events)
+
+    def seen(events: Sequence[Recorded]) -> None:
+        now.see(events)
+        draws.see(events)
+
+    rerun = Rerun(log, recording, policies=policies, nodes=nodes, passes=passes, seen=seen)
     if policies is not None:
         rerun.simulator.reviewer = PortfolioReviewer(rerun.app, passes=passes)
     rerun.run(lambda at_ms: at_ms <= to_ms, progress)
-    then.use.pass_to(to_ms)
-    now.use.pass_to(to_ms)
-    return _compared(then, now, rerun, to_ms)
+    for follower in (then.use, now.use, drawn, draws):
+        follower.pass_to(to_ms)
+    found = _compared(then, now, rerun, to_ms)
+    return replace(found, recorded=_with(found.recorded, drawn), simulated=_with(found.simulated, draws))
+
+
+def _with(totals: Totals, drawn: Drawn) -> Totals:
+    return replace(totals, energy_kwh=drawn.kwh, energy_cost=drawn.cost) if drawn.joules else totals
 
 
 def _compared(then: Course, now: Course, rerun: Rerun, to_ms: int) -> WhatIf:

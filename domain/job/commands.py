@@ -2,13 +2,19 @@
 
 from domain.intervals import TaskSet
 from domain.job.values import (
+    Alternative,
     AttemptEnd,
     AttemptNumber,
+    ClaimedPlace,
     JobSpec,
     Placement,
     PlacementReason,
+    PreemptionCause,
+    PreemptionMode,
     Priority,
+    Protection,
     StopCause,
+    Victim,
 )
 from domain.messages import CheckpointId, Command, JobId, NodeId
 
@@ -117,6 +123,7 @@ class ReportPartial(Command, frozen=True, kw_only=True, tag="report-partial"):
     attempt: AttemptNumber
     path: str
     quality: int
+    cost_ms: int = 0
 
 
 class NoteCheckpoint(Command, frozen=True, kw_only=True, tag="note-checkpoint"):
@@ -153,6 +160,59 @@ class RequeueTasks(Command, frozen=True, kw_only=True, tag="requeue-tasks"):
     why: str = ""
 
 
+class ClaimRoom(Command, frozen=True, kw_only=True, tag="claim-room"):
+    """Hold room for tasks of a job that running work makes way for, as a plan decided."""
+
+    job_id: JobId
+    mode: PreemptionMode
+    why: PreemptionCause
+    places: tuple[ClaimedPlace, ...]
+    victims: tuple[Victim, ...]
+    alternatives: tuple[Alternative, ...] = ()
+    considered: int = 0
+
+
+class PreemptTasks(Command, frozen=True, kw_only=True, tag="preempt-tasks"):
+    """Let running attempts make way for another job, as a plan decided."""
+
+    job_id: JobId
+    attempts: tuple[AttemptNumber, ...]
+    preemptor: JobId
+    mode: PreemptionMode
+    why: PreemptionCause
+    grace_ms: int | None = None
+    """Between telling them to end and killing them; None means as the job says."""
+
+
+class ResumeTasks(Command, frozen=True, kw_only=True, tag="resume-tasks"):
+    """Give suspended attempts their cores back, as a plan decided."""
+
+    job_id: JobId
+    attempts: tuple[AttemptNumber, ...]
+
+
+class ReleaseClaim(Command, frozen=True, kw_only=True, tag="release-claim"):
+    """Hold no room for a job any more."""
+
+    job_id: JobId
+    why: str
+
+
+class ProtectJob(Command, frozen=True, kw_only=True, tag="protect-job"):
+    """Give a job another contract about interruption; None leaves it to its client's."""
+
+    job_id: JobId
+    protection: Protection | None
+    why: str = ""
+
+
+class ApproveJob(Command, frozen=True, kw_only=True, tag="approve-job"):
+    """What the first tasks show is good: let the others go on."""
+
+    job_id: JobId
+    why: str = ""
+
+
 class RetryJob(Command, frozen=True, kw_only=True, tag="retry-job"):
     """Open an ended job again for the tasks that failed or were cancelled."""
 
@@ -186,6 +246,12 @@ JobCommand = (
     | LoseAttempts
     | StopAttempts
     | RequeueTasks
+    | ClaimRoom
+    | PreemptTasks
+    | ResumeTasks
+    | ReleaseClaim
+    | ProtectJob
+    | ApproveJob
     | RetryJob
     | CancelJob
 )

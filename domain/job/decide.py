@@ -7,34 +7,38 @@ from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from domain import errors, intervals
-from domain.intervals import TaskSet
 from domain.job import commands as c
 from domain.job import events as e
+from domain.job import interrupting
+from domain.job.checks import check_slots, check_spec, check_time, must_not_have_ended, ready
 from domain.job.evolve import evolve
+from domain.job.interrupting import released
 from domain.job.values import (
-    ENDED,
     AttemptEnd,
     AttemptNumber,
     FailureClass,
     Job,
-    JobSpec,
     JobStatus,
     Placement,
     Priority,
     StopCause,
+    TaskCheckpoint,
+    gate,
 )
-from domain.messages import MAX_NAME_CHARS, SAFE_ID, JobId, NodeId
+from domain.messages import NodeId
 
 Events = tuple[e.JobEvent, ...]
 MAX_BACKOFF_MS = 3_600_000
-MAX_TIME_MS = 253_402_300_799_999
-"""The last moment of the year 9999; durations are kept below it, too, so that sums stay within 64 bits."""
-_TIMES = ("walltime_ms", "grace_ms", "backoff_ms", "deadline_ms", "not_before_ms")
-_ASKED_FOR = (StopCause.CANCELLED, StopCause.REQUEUED, StopCause.GANG_BROKEN)
+_ASKED_FOR = (
+    StopCause.CANCELLED,
+    StopCause.REQUEUED,
+    StopCause.GANG_BROKEN,
+    StopCause.PREEMPTED,
+    StopCause.EVACUATED,
+)
 """An attempt stopped for one of these did not fail."""
 PROGRESS_STEP = 25
 """Progress is a fact only when it crosses a multiple of this; the rest is telemetry."""
@@ -62,41 +66,6 @@ def submit(job: Job | None, command: c.SubmitJob, now_ms: int) -> Events:
     return (e.JobSubmitted(at_ms=now_ms, spec=spec, queued=queued, held=command.held),)
 
 
-def check_spec(spec: JobSpec) -> None:
-    """A specification must name work, at least one task, and amounts that are not negative; else JobInvalid."""
-    problems = {
-        "its id must be `job-` and plain letters, digits, `_.@+-`": not spec.job_id.startswith("job-")
-        or SAFE_ID.fullmatch(spec.job_id) is None,
-        "it has no tasks": not spec.tasks,
-        "its tasks must be a canonical set such as `1-40,90`": not intervals.is_canonical(spec.tasks),
-        f"its name is longer than {MAX_NAME_CHARS} characters": len(spec.name) > MAX_NAME_CHARS,
-        "it has nothing to run": not spec.work.argv and not spec.work.payload,
-        "a gang needs at least one slot": spec.requirement.slots < 1,
-        "its resources are negative": spec.requirement.resources.is_negative(),
-        "its named resources must be sorted, not 0, and have names of their own": (
-            not spec.requirement.resources.is_canonical()
-        ),
-        "its walltime must be positive": spec.walltime_ms is not None and spec.walltime_ms <= 0,
-        "its retries must not be negative": spec.retries < 0,
-        "its back-off and grace must not be negative": spec.backoff_ms < 0 or spec.grace_ms < 0,
-    }
-    for problem, broken in problems.items():
-        if broken:
-            raise errors.JobInvalid(job_id=spec.job_id, problem=problem)
-    for name in _TIMES:
-        check_time(spec.job_id, name, getattr(spec, name))
-    try:
-        msgspec.json.encode(spec)
-    except UnicodeEncodeError as error:
-        raise errors.JobInvalid(job_id=spec.job_id, problem=f"a text of it is not Unicode ({error.reason})") from error
-
-
-def check_time(job_id: JobId, name: str, at_ms: int | None) -> None:
-    """JobInvalid unless a time or duration is absent or lies between 0 and the end of the year 9999."""
-    if at_ms is not None and not 0 <= at_ms <= MAX_TIME_MS:
-        raise errors.JobInvalid(job_id=job_id, problem=f"its {name} {at_ms} is no time between 1970 and 9999")
-
-
 def queue(job: Job, command: c.QueueJob, now_ms: int) -> Events:
     """A job that has not ended is queued once."""
     if job.queued or job.ended is not None:
@@ -108,36 +77,41 @@ def unqueue(job: Job, command: c.UnqueueJob, now_ms: int) -> Events:
     """A queued job whose dependency was reopened starts nothing further; what runs goes on."""
     if not job.queued or job.ended is not None:
         return ()
-    return (e.JobUnqueued(at_ms=now_ms, job_id=job.spec.job_id, why=command.why),)
+    unqueued = e.JobUnqueued(at_ms=now_ms, job_id=job.spec.job_id, why=command.why)
+    return (unqueued, *released(job, "unqueued", now_ms))
 
 
 def hold(job: Job, command: c.HoldJob, now_ms: int) -> Events:
     """Any job that has not ended can be held; running tasks go on."""
-    _must_not_have_ended(job, "hold")
-    return () if job.held else (e.JobHeld(at_ms=now_ms, job_id=job.spec.job_id, why=command.why),)
+    must_not_have_ended(job, "hold")
+    if job.held:
+        return ()
+    return (e.JobHeld(at_ms=now_ms, job_id=job.spec.job_id, why=command.why), *released(job, "held", now_ms))
 
 
 def unhold(job: Job, command: c.UnholdJob, now_ms: int) -> Events:
     """A held job is given back to the queue."""
-    _must_not_have_ended(job, "unhold")
+    must_not_have_ended(job, "unhold")
     return (e.JobUnheld(at_ms=now_ms, job_id=job.spec.job_id, why=command.why),) if job.held else ()
 
 
 def pause(job: Job, command: c.PauseJob, now_ms: int) -> Events:
     """Any job that has not ended can be paused; its attempts keep their resources, suspended."""
-    _must_not_have_ended(job, "pause")
-    return () if job.paused else (e.JobPaused(at_ms=now_ms, job_id=job.spec.job_id, why=command.why),)
+    must_not_have_ended(job, "pause")
+    if job.paused:
+        return ()
+    return (e.JobPaused(at_ms=now_ms, job_id=job.spec.job_id, why=command.why), *released(job, "paused", now_ms))
 
 
 def resume(job: Job, command: c.ResumeJob, now_ms: int) -> Events:
     """A paused job goes on."""
-    _must_not_have_ended(job, "resume")
+    must_not_have_ended(job, "resume")
     return (e.JobResumed(at_ms=now_ms, job_id=job.spec.job_id, why=command.why),) if job.paused else ()
 
 
 def prioritize(job: Job, command: c.PrioritizeJob, now_ms: int) -> Events:
     """The priority of a job that has not ended can change at any time."""
-    _must_not_have_ended(job, "prioritize")
+    must_not_have_ended(job, "prioritize")
     if job.priority is command.priority:
         return ()
     return (
@@ -153,7 +127,7 @@ def prioritize(job: Job, command: c.PrioritizeJob, now_ms: int) -> Events:
 
 def set_deadline(job: Job, command: c.SetDeadline, now_ms: int) -> Events:
     """The deadline of a job that has not ended can change at any time."""
-    _must_not_have_ended(job, "set-deadline")
+    must_not_have_ended(job, "set-deadline")
     check_time(job.spec.job_id, "deadline_ms", command.deadline_ms)
     if job.deadline_ms == command.deadline_ms:
         return ()
@@ -174,14 +148,14 @@ def place(job: Job, command: c.PlaceTasks, now_ms: int) -> Events:
         return ()
     if not job.startable:
         raise errors.TasksNotWaiting(job_id=job.spec.job_id, tasks=command.placements[0].tasks)
-    free, number = _ready(job, now_ms), job.next_attempt
+    free, number = ready(job, now_ms), job.next_attempt
     numbered = []
     for placement in command.placements:
         left = intervals.difference(free, placement.tasks)
         count = intervals.size(placement.tasks)
         if intervals.size(free) - intervals.size(left) != count:
             raise errors.TasksNotWaiting(job_id=job.spec.job_id, tasks=placement.tasks)
-        _check_slots(job, placement)
+        check_slots(job, placement.nodes)
         numbered.append(Placement(placement.tasks, placement.nodes, number))
         free, number = left, number + count
     return (
@@ -193,27 +167,6 @@ def place(job: Job, command: c.PlaceTasks, now_ms: int) -> Events:
             reason=command.reason,
         ),
     )
-
-
-def _ready(job: Job, now_ms: int) -> TaskSet:
-    tasks = job.waiting
-    for until_ms, delayed in job.delayed:
-        if until_ms <= now_ms:
-            tasks = intervals.union(tasks, delayed)
-    return tasks
-
-
-def _check_slots(job: Job, placement: Placement) -> None:
-    requirement, counts = job.spec.requirement, [count for _, count in placement.nodes]
-    slots, problem = sum(counts), ""
-    if slots != requirement.slots or min(counts) < 1:
-        problem = f"a placement has {slots} slots, not {requirement.slots} as required"
-    elif requirement.distinct_nodes:
-        nodes = len({node_id for node_id, _ in placement.nodes})
-        if nodes != slots:
-            problem = f"a placement of {slots} slots uses {nodes} nodes, where no two may share one"
-    if problem:
-        raise errors.JobInvalid(job_id=job.spec.job_id, problem=problem)
 
 
 def report_started(job: Job, command: c.ReportStarted, now_ms: int) -> Events:
@@ -257,6 +210,7 @@ def report_partial(job: Job, command: c.ReportPartial, now_ms: int) -> Events:
             attempt=command.attempt,
             path=command.path,
             quality=command.quality,
+            cost_ms=command.cost_ms,
         ),
     )
 
@@ -269,6 +223,7 @@ def note_checkpoint(job: Job, command: c.NoteCheckpoint, now_ms: int) -> Events:
     known = job.checkpoints.get(attempt.task)
     if known is not None and known.checkpoint_id == command.checkpoint_id:
         return ()
+    ran_ms = attempt.ran_ms(now_ms)
     return (
         e.TaskCheckpointed(
             at_ms=now_ms,
@@ -278,8 +233,17 @@ def note_checkpoint(job: Job, command: c.NoteCheckpoint, now_ms: int) -> Events:
             checkpoint_id=command.checkpoint_id,
             location=command.location,
             progress=command.progress,
+            ran_ms=ran_ms,
+            kept_ms=_kept_before(known, command.attempt) + ran_ms,
         ),
     )
+
+
+def _kept_before(known: TaskCheckpoint | None, number: AttemptNumber) -> int:
+    """The run time that an attempt had to begin with, because it went on from a checkpoint of another one."""
+    if known is None:
+        return 0
+    return known.kept_ms - known.ran_ms if known.attempt == number else known.kept_ms
 
 
 def report_ended(job: Job, command: c.ReportEnded, now_ms: int) -> Events:
@@ -388,7 +352,7 @@ def stop(job: Job, command: c.StopAttempts, now_ms: int) -> Events:
 
 def requeue(job: Job, command: c.RequeueTasks, now_ms: int) -> Events:
     """Running tasks of a job that has not ended are stopped, to wait again when their attempts are gone."""
-    _must_not_have_ended(job, "requeue")
+    must_not_have_ended(job, "requeue")
     numbers = tuple(
         n for n, a in job.live.items() if command.tasks is None or intervals.contains(command.tasks, a.task)
     )
@@ -405,6 +369,16 @@ def _stopping(job: Job, numbers: tuple[AttemptNumber, ...], cause: StopCause, no
     )
 
 
+def approve(job: Job, command: c.ApproveJob, now_ms: int) -> Events:
+    """The tasks of a job that wait for approval go on; it is given once. NothingToApprove for a job that asks none."""
+    if job.spec.progressive is None or not job.spec.progressive.approve:
+        raise errors.NothingToApprove(job_id=job.spec.job_id)
+    if not job.gated and job.ended is None:
+        return ()
+    must_not_have_ended(job, "approve")
+    return (e.JobApproved(at_ms=now_ms, job_id=job.spec.job_id, tasks=job.gated, why=command.why),)
+
+
 def retry(job: Job, command: c.RetryJob, now_ms: int) -> Events:
     """A failed or cancelled job is opened again for the tasks that did not succeed, once nothing of it runs.
 
@@ -416,13 +390,15 @@ def retry(job: Job, command: c.RetryJob, now_ms: int) -> Events:
     tasks = intervals.union(job.failed, job.cancelled)
     if not tasks:
         raise errors.NothingToRetry(job_id=job.spec.job_id, status=job.ended)
+    first, gated = gate(job.spec, tasks) if not job.approved else (tasks, "")
     opened = replace(
         job,
         ended=None,
         ended_ms=None,
         failed="",
         cancelled="",
-        waiting=tasks,
+        waiting=first,
+        gated=gated,
         failures={},
         paused=False,
         paused_at_ms=None,
@@ -434,9 +410,13 @@ def cancel(job: Job, command: c.CancelJob, now_ms: int) -> Events:
     """A job ends at once when cancelled; its running attempts are told to stop. A cancelled one stays as it is."""
     if job.ended is JobStatus.CANCELLED:
         return ()
-    _must_not_have_ended(job, "cancel")
+    must_not_have_ended(job, "cancel")
     cancelled = e.JobCancelled(at_ms=now_ms, job_id=job.spec.job_id, why=command.why)
-    return (cancelled, *_stopping(job, tuple(job.live), StopCause.CANCELLED, now_ms))
+    return (
+        *released(job, "cancelled", now_ms),
+        cancelled,
+        *_stopping(job, tuple(job.live), StopCause.CANCELLED, now_ms),
+    )
 
 
 def _and_close(job: Job, events: list[e.JobEvent], now_ms: int) -> Events:
@@ -444,18 +424,13 @@ def _and_close(job: Job, events: list[e.JobEvent], now_ms: int) -> Events:
     if not events or job.ended is not None:
         return tuple(events)
     after = reduce(evolve, events, job)
-    if after.waiting or after.delayed or after.live:
+    if after.waiting or after.delayed or after.live or after.gated:
         return tuple(events)
     if after.failed:
         return (*events, e.JobFailed(at_ms=now_ms, job_id=job.spec.job_id, failed=after.failed))
     if after.cancelled:
         return (*events, e.JobCancelled(at_ms=now_ms, job_id=job.spec.job_id, why="tasks of it were cancelled"))
     return (*events, e.JobCompleted(at_ms=now_ms, job_id=job.spec.job_id))
-
-
-def _must_not_have_ended(job: Job, verb: str) -> None:
-    if job.ended in ENDED:
-        raise errors.JobEnded(job_id=job.spec.job_id, status=job.ended or JobStatus.COMPLETED, verb=verb)
 
 
 _DECIDE: dict[type[c.JobCommand], Callable[[Job, Any, int], Events]] = {
@@ -477,6 +452,12 @@ _DECIDE: dict[type[c.JobCommand], Callable[[Job, Any, int], Events]] = {
     c.LoseAttempts: lose,
     c.StopAttempts: stop,
     c.RequeueTasks: requeue,
+    c.ClaimRoom: interrupting.claim,
+    c.PreemptTasks: interrupting.preempt,
+    c.ResumeTasks: interrupting.resume_tasks,
+    c.ReleaseClaim: interrupting.release,
+    c.ProtectJob: interrupting.protect,
+    c.ApproveJob: approve,
     c.RetryJob: retry,
     c.CancelJob: cancel,
 }

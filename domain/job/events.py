@@ -2,14 +2,21 @@
 
 from domain.intervals import TaskSet
 from domain.job.values import (
+    Alternative,
     AttemptEnd,
     AttemptNumber,
+    ClaimedPlace,
     Job,
     JobSpec,
     Placement,
     PlacementReason,
+    PreemptedAttempt,
+    PreemptionCause,
+    PreemptionMode,
     Priority,
+    Protection,
     StopCause,
+    Victim,
 )
 from domain.messages import CheckpointId, ClientId, Event, JobId, NodeId
 
@@ -117,6 +124,8 @@ class PartialPublished(Event, frozen=True, kw_only=True, tag="job.partial_publis
     path: str
     quality: int
     """0..100, in the words of the program that made it."""
+    cost_ms: int = 0
+    """How long it took to make, as far as the program says."""
 
 
 class TaskCheckpointed(Event, frozen=True, kw_only=True, tag="job.task_checkpointed"):
@@ -128,6 +137,10 @@ class TaskCheckpointed(Event, frozen=True, kw_only=True, tag="job.task_checkpoin
     checkpoint_id: CheckpointId
     location: str
     progress: int = 0
+    ran_ms: int | None = None
+    """How long the attempt had run by then, the time it stood suspended not counted; None where it was not noted."""
+    kept_ms: int = 0
+    """How much run time the checkpoint stands for, that of the attempts before it included."""
 
 
 class TasksSucceeded(Event, frozen=True, kw_only=True, tag="job.tasks_succeeded"):
@@ -183,6 +196,65 @@ class TasksRequeued(Event, frozen=True, kw_only=True, tag="job.tasks_requeued"):
     """The end of their back-off; None means at once."""
 
 
+class TasksPreempted(Event, frozen=True, kw_only=True, tag="job.tasks_preempted"):
+    """Running attempts make way for a job that comes before this one; they are stopped or suspended next."""
+
+    job_id: JobId
+    attempts: tuple[PreemptedAttempt, ...]
+    preemptor: JobId
+    mode: PreemptionMode
+    why: PreemptionCause
+
+
+class TasksSuspended(Event, frozen=True, kw_only=True, tag="job.tasks_suspended"):
+    """Attempts stand still for another job: they keep everything but their cores, which are free from now on."""
+
+    job_id: JobId
+    attempts: tuple[AttemptNumber, ...]
+    preemptor: JobId = ""
+
+
+class TasksResumed(Event, frozen=True, kw_only=True, tag="job.tasks_resumed"):
+    """Suspended attempts have their cores again and go on where they stood."""
+
+    job_id: JobId
+    attempts: tuple[AttemptNumber, ...]
+
+
+class RoomClaimed(Event, frozen=True, kw_only=True, tag="job.room_claimed"):
+    """Running work makes way for tasks of this job, and its room is held for them until they start."""
+
+    job_id: JobId
+    client_id: ClientId
+    mode: PreemptionMode
+    why: PreemptionCause
+    places: tuple[ClaimedPlace, ...]
+    """Where each of these tasks is to start."""
+    victims: tuple[Victim, ...]
+    alternatives: tuple[Alternative, ...] = ()
+    """Other sets of victims that were considered for the first of these places, the best first."""
+    considered: int = 0
+    """How many sets of victims would have done for it."""
+    millicores: int = 0
+    """Processors of each of these tasks, all slots together."""
+
+
+class ClaimReleased(Event, frozen=True, kw_only=True, tag="job.claim_released"):
+    """Room that was held for this job is held no more."""
+
+    job_id: JobId
+    why: str
+
+
+class JobProtectionChanged(Event, frozen=True, kw_only=True, tag="job.protection_changed"):
+    """The job has another contract about interruption; None means as its client's says."""
+
+    job_id: JobId
+    protection: Protection | None
+    before: Protection | None
+    why: str = ""
+
+
 class JobCompleted(Event, frozen=True, kw_only=True, tag="job.completed"):
     """Every task succeeded."""
 
@@ -200,6 +272,15 @@ class JobCancelled(Event, frozen=True, kw_only=True, tag="job.cancelled"):
     """A person ended the job; attempts still running are told to stop."""
 
     job_id: JobId
+    why: str = ""
+
+
+class JobApproved(Event, frozen=True, kw_only=True, tag="job.approved"):
+    """Somebody has seen the first tasks and lets the others go on."""
+
+    job_id: JobId
+    tasks: TaskSet
+    """Those that waited for it."""
     why: str = ""
 
 
@@ -236,8 +317,15 @@ JobEvent = (
     | TasksStopping
     | TasksStopped
     | TasksRequeued
+    | TasksPreempted
+    | TasksSuspended
+    | TasksResumed
+    | RoomClaimed
+    | ClaimReleased
+    | JobProtectionChanged
     | JobCompleted
     | JobFailed
     | JobCancelled
+    | JobApproved
     | JobRetried
 )

@@ -8,7 +8,18 @@ from msgspec.structs import replace
 from domain import intervals
 from domain.intervals import TaskSet
 from domain.job import events as e
-from domain.job.values import Attempt, AttemptEnd, AttemptNumber, Job, JobStatus, StopCause, TaskCheckpoint
+from domain.job.values import (
+    Attempt,
+    AttemptEnd,
+    AttemptNumber,
+    Claim,
+    Job,
+    JobStatus,
+    Placement,
+    StopCause,
+    TaskCheckpoint,
+    gate,
+)
 
 
 def evolve(job: Job | None, event: e.JobEvent) -> Job:
@@ -18,6 +29,7 @@ def evolve(job: Job | None, event: e.JobEvent) -> Job:
 
 def _submitted(job: Job | None, event: e.JobSubmitted) -> Job:
     spec = event.spec
+    first, gated = gate(spec, spec.tasks)
     return Job(
         spec=spec,
         submitted_ms=event.at_ms,
@@ -25,8 +37,14 @@ def _submitted(job: Job | None, event: e.JobSubmitted) -> Job:
         deadline_ms=spec.deadline_ms,
         queued=event.queued,
         held=event.held,
-        waiting=spec.tasks,
+        waiting=first,
+        protection=spec.protection,
+        gated=gated,
     )
+
+
+def _approved(job: Job, event: e.JobApproved) -> Job:
+    return replace(job, waiting=intervals.union(job.waiting, event.tasks), gated="", approved=True)
 
 
 def _queued(job: Job, event: e.JobQueued) -> Job:
@@ -75,7 +93,18 @@ def _placed(job: Job, event: e.TasksPlaced) -> Job:
             for task in range(low, high + 1):
                 live[number] = Attempt(task, placement.nodes, at_ms)
                 number += 1
-    return replace(job, live=live, waiting=waiting, delayed=delayed, next_attempt=number)
+    claim = job.claim and _claim_after(job.claim, event.placements)
+    return replace(job, live=live, waiting=waiting, delayed=delayed, next_attempt=number, claim=claim)
+
+
+def _claim_after(claim: Claim, placements: tuple[Placement, ...]) -> Claim | None:
+    """What is still held once tasks have started; each uses up a place on the same nodes, if there is one."""
+    places = list(claim.places)
+    for placement in placements:
+        for _ in range(intervals.size(placement.tasks)):
+            if placement.nodes in places:
+                places.remove(placement.nodes)
+    return replace(claim, places=tuple(places)) if places else None
 
 
 def _without(delayed: tuple[tuple[int, TaskSet], ...], tasks: TaskSet) -> tuple[tuple[int, TaskSet], ...]:
@@ -100,6 +129,8 @@ def _partial_published(job: Job, event: e.PartialPublished) -> Job:
 
 def _checkpointed(job: Job, event: e.TaskCheckpointed) -> Job:
     newest = TaskCheckpoint(event.checkpoint_id, event.location, event.progress)
+    if event.ran_ms is not None:
+        newest = replace(newest, attempt=event.attempt, ran_ms=event.ran_ms, kept_ms=event.kept_ms)
     return replace(job, checkpoints=job.checkpoints | {event.task: newest})
 
 
@@ -108,12 +139,13 @@ def _succeeded(job: Job, event: e.TasksSucceeded) -> Job:
     for end in event.ends:
         del live[end.attempt]
     succeeded = intervals.union(job.succeeded, _tasks(event.ends))
-    if not job.failures and not job.checkpoints:
+    if not job.failures and not job.checkpoints and not job.preempted:
         return replace(job, live=live, succeeded=succeeded)
     over = {end.task for end in event.ends}  # these tasks neither fail nor resume any more
     failures = {task: count for task, count in job.failures.items() if task not in over}
     checkpoints = {task: newest for task, newest in job.checkpoints.items() if task not in over}
-    return replace(job, live=live, succeeded=succeeded, failures=failures, checkpoints=checkpoints)
+    preempted = {task: count for task, count in job.preempted.items() if task not in over}
+    return replace(job, live=live, succeeded=succeeded, failures=failures, checkpoints=checkpoints, preempted=preempted)
 
 
 def _failed(job: Job, event: e.TasksFailed) -> Job:
@@ -132,9 +164,45 @@ def _lost(job: Job, event: e.TasksLost) -> Job:
 
 def _stopping(job: Job, event: e.TasksStopping) -> Job:
     live = dict(job.live)
+    grace_ms = None if event.grace_ms == job.spec.grace_ms else event.grace_ms
     for number in event.attempts:
-        live[number] = replace(live[number], stopping=event.cause)
+        live[number] = replace(live[number], stopping=event.cause, grace_ms=grace_ms)
     return replace(job, live=live)
+
+
+def _preempted(job: Job, event: e.TasksPreempted) -> Job:
+    tasks = {each.task: job.preempted.get(each.task, 0) + 1 for each in event.attempts}
+    return replace(job, preempted=job.preempted | tasks)
+
+
+def _suspended(job: Job, event: e.TasksSuspended) -> Job:
+    live = dict(job.live)
+    for number in event.attempts:
+        live[number] = replace(live[number], suspended_at_ms=event.at_ms)
+    return replace(job, live=live)
+
+
+def _tasks_resumed(job: Job, event: e.TasksResumed) -> Job:
+    live = dict(job.live)
+    for number in event.attempts:
+        attempt = live[number]
+        since_ms = event.at_ms if attempt.suspended_at_ms is None else attempt.suspended_at_ms
+        stood_ms = attempt.suspended_ms + event.at_ms - since_ms
+        live[number] = replace(attempt, suspended_at_ms=None, suspended_ms=stood_ms, resumed_ms=event.at_ms)
+    return replace(job, live=live)
+
+
+def _room_claimed(job: Job, event: e.RoomClaimed) -> Job:
+    places = tuple([place.nodes for place in event.places])
+    return replace(job, claim=Claim(event.mode, event.why, event.at_ms, places))
+
+
+def _claim_released(job: Job, event: e.ClaimReleased) -> Job:
+    return replace(job, claim=None)
+
+
+def _protection_changed(job: Job, event: e.JobProtectionChanged) -> Job:
+    return replace(job, protection=event.protection)
 
 
 def _stopped(job: Job, event: e.TasksStopped) -> Job:
@@ -167,6 +235,7 @@ def _cancelled(job: Job, event: e.JobCancelled) -> Job:
         cancelled=intervals.union(job.cancelled, job.unplaced),
         waiting="",
         delayed=(),
+        gated="",
     )
 
 
@@ -213,8 +282,15 @@ EVOLVE: dict[type[e.JobEvent], Callable[[Any, Any], Job]] = {
     e.TasksStopping: _stopping,
     e.TasksStopped: _stopped,
     e.TasksRequeued: _requeued,
+    e.TasksPreempted: _preempted,
+    e.TasksSuspended: _suspended,
+    e.TasksResumed: _tasks_resumed,
+    e.RoomClaimed: _room_claimed,
+    e.ClaimReleased: _claim_released,
+    e.JobProtectionChanged: _protection_changed,
     e.JobCompleted: _completed,
     e.JobFailed: _job_failed,
     e.JobCancelled: _cancelled,
+    e.JobApproved: _approved,
     e.JobRetried: _retried,
 }

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from domain import errors
-from domain.job.values import Attempt, Job, Priority
+from domain.indices.nodeindex import NodeIndex
+from domain.job.values import Attempt, Job, PreemptionMode, Priority
 from domain.messages import ClientId, Value
-from domain.nodeindex import NodeIndex
+from domain.tariff import Tariff
 
 if TYPE_CHECKING:
     from domain.farm import Farm
@@ -99,6 +100,42 @@ class Backfill(Protocol):
         ...
 
 
+class Energy(Protocol):
+    """How much is given up so that less power is drawn or paid for; the numbers are explained at the built-in modes."""
+
+    power_cap_watts: int
+    idle_after_s: int | None
+    keep_idle: int
+    max_delay_h: float
+    min_saving_percent: float
+    urgent: Priority
+    margin_percent: float
+
+
+class SharingPolicy(Protocol):
+    """What a client's guarantee is worth; the numbers are explained at the built-in policies."""
+
+    keeps_guarantees: bool
+    reclaim: str
+    reclaim_period_s: int
+    half_life_h: float
+
+
+class Preemption(Protocol):
+    """Who may be interrupted for whom, and how victims are chosen; the numbers are explained at the built-in modes."""
+
+    mode: PreemptionMode
+    levels: float
+    grace_s: int | None
+    lost_weight: float
+    slack_weight: float
+    protect_longer_than_h: float
+    most_victims: int
+    deadlines: bool
+    deadline_window_s: int
+    cool_down_s: int
+
+
 FAMILIES: dict[str, dict[str, type[Any]]] = {
     "order": {},
     "priority": {},
@@ -106,6 +143,9 @@ FAMILIES: dict[str, dict[str, type[Any]]] = {
     "filter": {},
     "placement": {},
     "backfill": {},
+    "energy": {},
+    "sharing": {},
+    "preemption": {},
 }
 PER_CLIENT = ("priority", "estimate", "placement")
 """Families whose answer may differ from client to client; the others concern the queue as a whole."""
@@ -147,6 +187,11 @@ class Policies(Value, frozen=True):
     """All that must agree to a node."""
     clients: dict[ClientId, ClientPolicies] = {}
     """What differs for some clients."""
+    energy: str = "performance"
+    tariff: Tariff = Tariff()
+    """What energy costs, which the energy policy and the bill go by."""
+    sharing: str = "none"
+    preemption: str = "none"
 
     def policy(self, family: str) -> Any:
         """The policy of a family, made from its parameters; PolicyInvalid names what is wrong."""
@@ -155,6 +200,7 @@ class Policies(Value, frozen=True):
     def check(self) -> None:
         """PolicyInvalid unless every name is known and every parameter fits."""
         _check_families(self.parameters, tuple(FAMILIES))
+        self.tariff.check()
         Made(self)
 
 
@@ -165,12 +211,15 @@ class Made:
         "_clients",
         "as_requested",
         "backfill",
+        "energy",
         "estimate",
         "filters",
         "order",
         "placement",
         "policies",
+        "preemption",
         "priority",
+        "sharing",
         "static_levels",
         "uniform",
     )
@@ -182,6 +231,9 @@ class Made:
         self.estimate: Estimate = policies.policy("estimate")
         self.placement: Placement = policies.policy("placement")
         self.backfill: Backfill = policies.policy("backfill")
+        self.energy: Energy = policies.policy("energy")
+        self.sharing: SharingPolicy = policies.policy("sharing")
+        self.preemption: Preemption = policies.policy("preemption")
         given = policies.parameters.get("filter", {})
         _check_filters(given, policies.filters)
         self.filters: tuple[Filter, ...] = tuple(
@@ -300,7 +352,7 @@ class Context:
     def attempt_ms(self, job: Job, attempt: Attempt) -> int | None:
         """How long a live attempt is expected to run in all. Once it has outlived the estimate, the walltime holds."""
         run_ms = self.run_ms(job)
-        if run_ms is None or self.now_ms - attempt.placed_ms - job.paused_ms >= run_ms:
+        if run_ms is None or self.now_ms - attempt.placed_ms - job.paused_ms - attempt.suspended_ms >= run_ms:
             return job.spec.walltime_ms
         return run_ms
 

@@ -1,5 +1,40 @@
-"""Importing this registers every built-in policy."""
+"""Importing this registers every built-in policy, and every rule of a cycle."""
 
-from domain.policies import backfill, estimate, filters, order, placement, portfolio, priority, suited
+# Rules are asked in this order: whose it is, where, what is booked, who makes way, what is switched.
+# isort: off
+import domain.rules.sharing
+import domain.rules.partitioning
+import domain.rules.bookings
+import domain.rules.preempting
+import domain.rules.energy  # noqa: F401
 
-__all__ = ["backfill", "estimate", "filters", "order", "placement", "portfolio", "priority", "suited"]
+# isort: on
+from domain.policies import (
+    backfill,
+    energy,
+    estimate,
+    fairshare,
+    filters,
+    order,
+    placement,
+    portfolio,
+    preemption,
+    priority,
+    sharing,
+    suited,
+)
+
+__all__ = [
+    "backfill",
+    "energy",
+    "estimate",
+    "fairshare",
+    "filters",
+    "order",
+    "placement",
+    "portfolio",
+    "preemption",
+    "priority",
+    "sharing",
+    "suited",
+]

@@ -1,8 +1,8 @@
 """Estimates: how long an attempt will run, as backfill and orders by length need to know."""
 
+from domain.indices.performance import kind_of
 from domain.job.values import Job
 from domain.messages import Value
-from domain.performance import kind_of
 from domain.policies import Context, register
 
 

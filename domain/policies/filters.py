@@ -8,10 +8,10 @@ from typing import Annotated
 
 import msgspec
 
+from domain.indices.nodeindex import NodeIndex
 from domain.job.values import Job
 from domain.messages import ClientId, Value
 from domain.node import Attributes
-from domain.nodeindex import NodeIndex
 from domain.policies import Context, register
 from domain.resources import AttributeNeed, Requirement, Resources
 

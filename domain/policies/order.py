@@ -15,6 +15,7 @@ import msgspec
 from domain.job.values import Job
 from domain.messages import Value
 from domain.policies import Context, OrderKey, register
+from domain.policies.fairshare import factor_of, remembers
 from domain.policies.priority import DAY_MS, PositiveMs, balance_of, farm_millicores, urgency_of
 from domain.resources import Requirement
 
@@ -184,7 +185,10 @@ class Multifactor(Value, frozen=True):
     size: Weight = 1.0
     """For the processors of one task, in parts of the farm's: large jobs are hard to place, so they go first."""
     fair_share: Weight = 1.0
-    """For how its client is served: 1 with nothing of its guarantee, 1/2 with just that, 0 with the whole farm."""
+    """For how its client is served: 1 with nothing of its guarantee, 1/2 with just that, 0 with the whole farm.
+
+    Where the sharing policy keeps guarantees: by what it used lately, 2^(-used / share) as in Slurm's classic rule.
+    """
     priority: Weight = 3.0
     """For the level of priority: low 0, medium 1/3, high 2/3, critical 1."""
     deadline: Weight = 1.0
@@ -205,11 +209,17 @@ class Multifactor(Value, frozen=True):
         if self.size:
             total += self.size * self._size(job, context)
         if self.fair_share:
-            total += self.fair_share * (1 + balance_of(job.spec.client_id, context)) / 2
+            total += self.fair_share * self._fair_share(job, context)
         total += self.priority * min(1.0, max(0.0, context.level(job) / 3))
         if self.deadline:
             total += self.deadline * urgency_of(job, context, self.horizon_ms)
         return (-total,)
+
+    def _fair_share(self, job: Job, context: Context) -> float:
+        """By what was used lately, where the sharing policy remembers that, else by what is used now."""
+        if remembers(context):
+            return factor_of(job.spec.client_id, context)
+        return (1 + balance_of(job.spec.client_id, context)) / 2
 
     def _size(self, job: Job, context: Context) -> float:
         share = size_share(processors(job.spec.requirement), farm_millicores(context) / 1000)

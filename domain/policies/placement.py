@@ -12,11 +12,11 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
+from domain.indices.nodeindex import NodeIndex
+from domain.indices.performance import FADES_AT, kind_of, node_class
 from domain.job.values import Job
 from domain.messages import Value
 from domain.node import Attributes
-from domain.nodeindex import NodeIndex
-from domain.performance import FADES_AT, kind_of, node_class
 from domain.policies import Context, Placement, Policies, register
 from domain.resources import Resources
 

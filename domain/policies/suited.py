@@ -13,11 +13,11 @@ from msgspec.structs import replace
 
 from domain import intervals
 from domain.decisions import Segment
+from domain.indices.nodeindex import NodeIndex
+from domain.indices.performance import kind_of, node_class
 from domain.job.values import Job
-from domain.limits import Limits
 from domain.messages import Value
-from domain.nodeindex import NodeIndex
-from domain.performance import kind_of, node_class
+from domain.planning.limits import Limits
 from domain.policies import Context, register
 from domain.policies.order import processors
 from domain.policies.priority import HOUR_MS, PositiveMs, farm_millicores, notes_of

@@ -9,7 +9,12 @@ from typing import get_args
 from domain.checkpoint import CheckpointCorrupt, CheckpointDiscarded, CheckpointTaken, CheckpointVerified
 from domain.client import ClientEvent
 from domain.cycle import CommandRefused, PoliciesAdopted
+from domain.forecasting.promises import ForecastsMade, ForecastsScored
 from domain.node import NodeEvent
+from domain.observed import ObservedExternally
+from domain.partition import PartitionEvent
+from domain.reservation import ReservationEvent
+from domain.undo import CommandUndone
 from projections import tables as t
 from projections.projection import Projection
 from projections.queue import jobs, workflows
@@ -45,14 +50,20 @@ PROJECTION = Projection(
     ignored=(
         *get_args(NodeEvent),
         *get_args(ClientEvent),
+        *get_args(PartitionEvent),
+        *get_args(ReservationEvent),
         CheckpointTaken,
         CheckpointVerified,
         CheckpointCorrupt,
         CheckpointDiscarded,
         CommandRefused,
+        CommandUndone,
+        ObservedExternally,
         PoliciesAdopted,
+        ForecastsMade,
+        ForecastsScored,
     ),
-    version=2,
+    version=3,
 )
 
 __all__ = [

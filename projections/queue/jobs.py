@@ -10,7 +10,7 @@ from domain.checkpoint import CheckpointRestored
 from domain.decisions import segment_name
 from domain.intervals import TaskSet
 from domain.job import events as e
-from domain.job.values import PRIORITY_RANK, AttemptEnd, FailureClass, StopCause
+from domain.job.values import PRIORITY_RANK, AttemptEnd, FailureClass, StopCause, coarse
 from domain.messages import Event, Recorded
 from domain.resources import Requirement
 from projections.projection import Handler
@@ -45,6 +45,8 @@ def _submitted(fold: QueueFold, event: e.JobSubmitted, recorded: Recorded) -> No
     )
     row.queued_ms = at_ms if event.queued else None
     row.waiting = tasks
+    if spec.progressive is not None and spec.progressive.approve:
+        row.gated = tasks - intervals.size(coarse(spec))
     row.held_by = recorded.meta.actor if event.held else ""
     row.segment = segment_name(spec.client_id, spec.priority, spec.requirement)
     fold.jobs.add(spec.job_id, row)
@@ -112,7 +114,7 @@ def _failed(fold: QueueFold, event: e.JobFailed, recorded: Recorded) -> None:
 def _cancelled(fold: QueueFold, event: e.JobCancelled, recorded: Recorded) -> None:
     job = _end_job(fold, event, "cancelled", event.why)
     job.cancelled += job.waiting + job.delayed
-    job.waiting = job.delayed = 0
+    job.waiting = job.delayed = job.gated = 0
     job.back_off = ""
 
 
@@ -122,12 +124,17 @@ def _end_job(fold: QueueFold, event: _JobEnd, status: str, why: str) -> JobRow:
     return job
 
 
+def _approved(fold: QueueFold, event: e.JobApproved, recorded: Recorded) -> None:
+    fold.job(event.job_id).gated = 0
+
+
 def _retried(fold: QueueFold, event: e.JobRetried, recorded: Recorded) -> None:
     state = event.job
     job = fold.job(event.job_id)
     job.ended_ms, job.why = None, ""
     job.queued, job.held, job.paused, job.paused_by = state.queued, state.held, state.paused, ""
-    job.waiting = intervals.size(state.waiting)
+    job.gated = intervals.size(state.gated)
+    job.waiting = intervals.size(state.waiting) + job.gated
     job.succeeded = intervals.size(state.succeeded)
     job.failed = job.cancelled = 0
 
@@ -184,6 +191,7 @@ def _progress_marked(fold: QueueFold, event: e.ProgressMarked, recorded: Recorde
 def _partial_published(fold: QueueFold, event: e.PartialPublished, recorded: Recorded) -> None:
     attempt = fold.attempt(fold.job(event.job_id), event.attempt)
     attempt.partial_path, attempt.partial_quality = event.path, event.quality
+    attempt.partial_cost_ms += event.cost_ms
 
 
 def _checkpointed(fold: QueueFold, event: e.TaskCheckpointed, recorded: Recorded) -> None:
@@ -257,6 +265,28 @@ def _stopping(fold: QueueFold, event: e.TasksStopping, recorded: Recorded) -> No
         fold.attempt(job, number).stopping = event.cause.value
 
 
+def _preempted(fold: QueueFold, event: e.TasksPreempted, recorded: Recorded) -> None:
+    job = fold.job(event.job_id)
+    for each in event.attempts:
+        fold.attempt(job, each.attempt).preempted_by = event.preemptor
+
+
+def _tasks_suspended(fold: QueueFold, event: e.TasksSuspended, recorded: Recorded) -> None:
+    job = fold.job(event.job_id)
+    for number in event.attempts:
+        fold.attempt(job, number).suspended_ms = event.at_ms
+
+
+def _tasks_resumed(fold: QueueFold, event: e.TasksResumed, recorded: Recorded) -> None:
+    job = fold.job(event.job_id)
+    for number in event.attempts:
+        fold.attempt(job, number).suspended_ms = None
+
+
+def _nothing(fold: QueueFold, event: Event, recorded: Recorded) -> None:
+    """What is held and what is protected stands in the audit; no row of the queue tells of it."""
+
+
 def _requeued(fold: QueueFold, event: e.TasksRequeued, recorded: Recorded) -> None:
     job = fold.job(event.job_id)
     count = intervals.size(event.tasks)
@@ -289,6 +319,13 @@ HANDLERS: dict[type[Event], Handler] = {
     e.TasksStopping: _stopping,
     e.TasksStopped: _tasks_stopped,
     e.TasksRequeued: _requeued,
+    e.TasksPreempted: _preempted,
+    e.TasksSuspended: _tasks_suspended,
+    e.TasksResumed: _tasks_resumed,
+    e.RoomClaimed: _nothing,
+    e.ClaimReleased: _nothing,
+    e.JobProtectionChanged: _nothing,
+    e.JobApproved: _approved,
     e.JobCompleted: _completed,
     e.JobFailed: _failed,
     e.JobCancelled: _cancelled,

@@ -186,21 +186,22 @@ def _blocking_edges(connection: Connection, job_ids: list[JobId]) -> dict[JobId,
 def _blockers(
     row: Any, edges: list[Reason], recorded: dict[str, tuple[Reason, ...]], now_ms: int | None
 ) -> tuple[Reason, ...]:
-    """In the order of `domain.blockers.of_job`: what a person did, dependencies, times, then the cycle's reasons."""
+    """In the order of `blockers.of_job`: what a person did, dependencies, times, then the cycle's reasons."""
     if row.ended_ms is not None:
         return ()
     paused = [Reason(ReasonCode.PAUSED, entity=row.paused_by)] if row.paused else []
     if not (row.waiting or row.delayed):
         return tuple(paused)
     held = [Reason(ReasonCode.HELD, entity=row.held_by)] if row.held else []
-    reasons = [*held, *paused, *edges]
+    gated = [Reason(ReasonCode.APPROVAL, needed=row.gated)] if row.gated else []
+    reasons = [*held, *paused, *gated, *edges]
     if not row.queued and row.not_before_ms is not None and _later(row.not_before_ms, now_ms):
         reasons.append(Reason(ReasonCode.START_TIME, until_ms=row.not_before_ms))
     delayed = _decode_back_off(row.back_off) if row.back_off else []
     later = [until_ms for until_ms, _ in delayed if _later(until_ms, now_ms)]
     if later:
         reasons.append(Reason(ReasonCode.BACK_OFF, until_ms=later[0]))
-    if _startable(row) and (row.waiting or len(later) < len(delayed)):
+    if _startable(row) and (row.waiting > row.gated or len(later) < len(delayed)):
         reasons += recorded.get(row.segment, ())
     return behind_whom(tuple(reasons), row.job_id, next(iter(recorded.get(HEAD, ())), None))
 
@@ -300,4 +301,7 @@ def _attempt_view(job_id: JobId, row: Any) -> AttemptView:
         checkpoint_id=row.checkpoint_id,
         partial_path=row.partial_path,
         partial_quality=row.partial_quality,
+        partial_cost_ms=row.partial_cost_ms,
+        preempted_by=row.preempted_by,
+        suspended_ms=row.suspended_ms,
     )

@@ -66,6 +66,8 @@ class JobRow(Row):
     paused_by: str = ""
     failure: str = ""
     """What was said of its newest failed attempt."""
+    gated: int = 0
+    """How many of those that wait do so for somebody's approval."""
     counted: Numbers | None = None
     """Its numbers when it was written last; None if it never was."""
 
@@ -137,6 +139,9 @@ class AttemptRow(Row):
     checkpoint_id: str | None = None
     partial_path: str | None = None
     partial_quality: int | None = None
+    partial_cost_ms: int = 0
+    preempted_by: JobId | None = None
+    suspended_ms: int | None = None
 
 
 class DependencyRow(Row):

@@ -156,6 +156,12 @@ class AttemptView(msgspec.Struct, frozen=True):
     """The newest checkpoint it left."""
     partial_path: str | None
     partial_quality: int | None
+    partial_cost_ms: int
+    """How long all its partial results took to make, as far as it said."""
+    preempted_by: JobId | None
+    """The job for which it made way, if it did."""
+    suspended_ms: int | None
+    """Since when it stands still for another job; None while it does not."""
 
 
 class WaitView(msgspec.Struct, frozen=True):

@@ -2,11 +2,11 @@
 
 from domain import dependency as d
 from domain import workflow as w
-from domain.blockers import behind
 from domain.cycle import CycleDecided
 from domain.decisions import Blocked
 from domain.dependency import DependencyState
 from domain.messages import Event, Recorded
+from domain.planning.blockers import behind
 from projections.projection import Handler
 from projections.queue.rows import HEAD, DependencyRow, QueueFold
 

@@ -5,10 +5,17 @@ who did it: the actor stands beside it.
 """
 
 from domain.messages import Event, Recorded
-from projections.story import farm, jobs, workflows
+from projections.story import farm, jobs, partitions, preemption, reservations, workflows
 from projections.story.jobs import AFTER_TEXT, CAUSE_TEXT, failure_text
 
-_SENTENCES = jobs.SENTENCES | farm.SENTENCES | workflows.SENTENCES
+_SENTENCES = (
+    partitions.SENTENCES
+    | jobs.SENTENCES
+    | preemption.SENTENCES
+    | farm.SENTENCES
+    | workflows.SENTENCES
+    | reservations.SENTENCES
+)
 
 
 def sentence(recorded: Recorded) -> str:

@@ -1,14 +1,20 @@
 """The facts of nodes, clients and of deciding itself as sentences."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
+
+import msgspec
 
 from domain import client as c
 from domain import node as n
 from domain.cycle import CommandRefused, CycleDecided, Evidence, PoliciesAdopted
 from domain.decisions import Reserved
+from domain.forecasting.promises import ForecastsMade, ForecastsScored, Word
 from domain.messages import Event
+from domain.observed import ObservedExternally
 from domain.policies import Policies
+from domain.undo import CommandUndone
 from projections.words import because, duration_text, nodes_text, plural, resources_text, time_text
 
 
@@ -60,6 +66,14 @@ def _quarantined(event: n.NodeQuarantined) -> str:
     return f"Node {event.node_id} was quarantined{because(event.cause)}"
 
 
+def _stopping(event: n.NodeStopping) -> str:
+    return f"Node {event.node_id} was told to power down{because(event.why)}"
+
+
+def _starting(event: n.NodeStarting) -> str:
+    return f"Node {event.node_id} was told to power up{because(event.why)}"
+
+
 def _retired(event: n.NodeRetired) -> str:
     return f"Node {event.node_id} left the farm for good."
 
@@ -75,7 +89,13 @@ def _shares_changed(event: c.ClientSharesChanged) -> str:
 def _shares(shares: c.Shares) -> str:
     tasks = "" if shares.max_tasks is None else f", at most {shares.max_tasks} tasks at once"
     share = f"{shares.guarantee_percent} % guaranteed, at most {shares.limit_percent} %"
-    return f"{share} of the farm{tasks}, tier {shares.tier}"
+    return f"{share} of the farm{tasks}, tier {shares.tier}{_terms(shares)}"
+
+
+def _terms(shares: c.Shares) -> str:
+    """What is unusual about how it borrows and lends."""
+    borrows = "" if shares.borrow_percent == 100 else f", borrowing at most {shares.borrow_percent} %"
+    return (borrows if shares.borrow else ", borrowing nothing") + ("" if shares.lend else ", lending nothing")
 
 
 def _client_suspended(event: c.ClientSuspended) -> str:
@@ -113,10 +133,32 @@ def _refused(event: CommandRefused) -> str:
     return f"The command {event.command}{about} was refused: {event.message.rstrip('.')}.{more}"
 
 
+def _undone(event: CommandUndone) -> str:
+    changes = plural(event.changes, "change")
+    return f"The command {event.command_id} of {event.actor} was undone: {changes}{because(event.why)}"
+
+
+def _forecast(event: ForecastsMade) -> str:
+    counts = Counter(row.word for row in event.rows)
+    said = ", ".join([f"{counts[word]} {word}" for word in Word if counts[word]])
+    return f"It was forecast when {plural(len(event.rows), 'job')} with a deadline will end: {said}."
+
+
+def _scored(event: ForecastsScored) -> str:
+    late = sum(row.late is True for row in event.rows)
+    return f"The forecasts of {plural(len(event.rows), 'job')} were held against their ends: {late} late."
+
+
 def _adopted(event: PoliciesAdopted) -> str:
     policies = event.policies
-    named = ", ".join(f"{family} {_named(policies, family)}" for family in ("order", "placement", "backfill"))
-    return f"Policies version {policies.version} are in force: {named}.{_evidence(event.evidence)}"
+    others = [family for family in _UNUSUAL if getattr(policies, family) != getattr(_USUAL, family)]
+    named = ", ".join(f"{family} {_named(policies, family)}" for family in ("order", "placement", "backfill", *others))
+    return f"Policies version {policies.version} are in force: {named}{because(event.why)}{_evidence(event.evidence)}"
+
+
+_USUAL = Policies()
+_UNUSUAL = ("priority", "estimate", "energy", "sharing", "preemption")
+"""Families that are told of only where they are not as on a new farm."""
 
 
 def _named(policies: Policies, family: str) -> str:
@@ -136,6 +178,20 @@ def _evidence(measured: tuple[Evidence, ...]) -> str:
     return f" Over {plural(best.jobs, 'job')} run again {least} ({beaten}{more})."
 
 
+def _observed(event: ObservedExternally) -> str:
+    """Long values (whole documents) are not for sentences; their names are."""
+    name = event.stream_id.removeprefix(f"external-{event.what}-")
+    said = [_seen(key, value) for key, value in event.changes.items()] + [f"no {key}" for key in event.forgotten]
+    more = f" and {len(said) - 6} more" if len(said) > 6 else ""
+    told = ", ".join(said[:6]) or "nothing"
+    return f"From outside, {event.what} {name} was seen with {told}{more}{because(event.why)}"
+
+
+def _seen(key: str, value: Any) -> str:
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return f"{key} {text}" if len(text) <= 40 and text.isprintable() else key
+
+
 SENTENCES: dict[type[Event], Callable[[Any], str]] = {
     n.NodeRegistered: _registered,
     n.NodeCapabilitiesChanged: _capabilities_changed,
@@ -149,6 +205,8 @@ SENTENCES: dict[type[Event], Callable[[Any], str]] = {
     n.NodeRecovered: _recovered,
     n.NodeLost: _node_lost,
     n.NodeQuarantined: _quarantined,
+    n.NodeStopping: _stopping,
+    n.NodeStarting: _starting,
     n.NodeRetired: _retired,
     c.ClientRegistered: _client_registered,
     c.ClientSharesChanged: _shares_changed,
@@ -156,5 +214,9 @@ SENTENCES: dict[type[Event], Callable[[Any], str]] = {
     c.ClientReinstated: _client_reinstated,
     CycleDecided: _decided,
     CommandRefused: _refused,
+    ForecastsMade: _forecast,
+    ForecastsScored: _scored,
+    CommandUndone: _undone,
     PoliciesAdopted: _adopted,
+    ObservedExternally: _observed,
 }

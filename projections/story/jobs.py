@@ -98,6 +98,10 @@ def _partial_published(event: e.PartialPublished) -> str:
     return f"Task {event.task} of {event.job_id} published {event.path} at quality {event.quality} of 100."
 
 
+def _approved(event: e.JobApproved) -> str:
+    return f"{tasks_text(event.tasks)} of {event.job_id} may go on: its first tasks were approved{because(event.why)}"
+
+
 def _checkpointed(event: e.TaskCheckpointed) -> str:
     return (
         f"Task {event.task} of {event.job_id} can resume from checkpoint {event.checkpoint_id} "
@@ -193,6 +197,8 @@ CAUSE_TEXT = {
     StopCause.REQUEUED: "it was requeued",
     StopCause.WALLTIME: "it ran longer than its walltime",
     StopCause.GANG_BROKEN: "another node of its gang was lost",
+    StopCause.PREEMPTED: "work that comes before it needs its room",
+    StopCause.EVACUATED: "its node is needed for what was booked there",
 }
 AFTER_TEXT: dict[str, str] = {
     FailureClass.EXIT: "a bad exit code",
@@ -205,6 +211,8 @@ AFTER_TEXT: dict[str, str] = {
     StopCause.CANCELLED: "a cancellation",
     StopCause.REQUEUED: "a requeue",
     StopCause.GANG_BROKEN: "the loss of another node of its gang",
+    StopCause.PREEMPTED: "making way for work that comes before it",
+    StopCause.EVACUATED: "leaving its node to what was booked there",
 }
 
 
@@ -232,5 +240,6 @@ SENTENCES: dict[type[Event], Callable[[Any], str]] = {
     e.JobCompleted: _completed,
     e.JobFailed: _job_failed,
     e.JobCancelled: _job_cancelled,
+    e.JobApproved: _approved,
     e.JobRetried: _retried,
 }

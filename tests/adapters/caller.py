@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import msgspec
 
@@ -16,9 +17,15 @@ from tests.builders import spec
 
 PATIENCE_S = 20
 
+WISH = (
+    '{"reservation_id":"resv-x","owner":{"kind":"maintenance"},"asked":{"nodes":["n1"]},'
+    '"window":{"start_ms":1890000000000,"end_ms":1890000001000}}'
+)
 PATHS = {
     "/api/status": "/api/status",
     "/api/queue": "/api/queue?all=true&limit=5&order=oldest",
+    "/api/deadlines": "/api/deadlines?all=1&limit=5",
+    "/api/deadlines/score": "/api/deadlines/score?at=now",
     "/api/nodes": "/api/nodes?all=1",
     "/api/jobs/{id}": "/api/jobs/job-b?attempts=3",
     "/api/workflows": "/api/workflows?all=true",
@@ -29,9 +36,19 @@ PATHS = {
     "/api/explain/{job}": "/api/explain/job-b",
     "/api/audit": "/api/audit?level=warning",
     "/api/utilization": "/api/utilization?since=-1m",
+    "/api/shares": "/api/shares?at=-1s",
+    "/api/partitions": "/api/partitions?at=-1s",
+    "/api/usage": "/api/usage?by=hour",
+    "/api/policies": "/api/policies?at=now",
+    "/api/policies/history": "/api/policies/history?limit=5",
     "/api/logs/{job}": "/api/logs/job-b?tail=5",
     "/api/resolve/{kind}/{prefix}": "/api/resolve/any/job-b",
     "/api/wait/{id}": "/api/wait/job-a1?timeout_s=5",
+    "/api/reservations": "/api/reservations?all=1",
+    "/api/reservations/{id}": "/api/reservations/resv-night",
+    "/api/reservations/preview": f"/api/reservations/preview?wish={quote(WISH)}",
+    "/api/preemptions": "/api/preemptions",
+    "/api/undo/{id}": "/api/undo/cmd-drain?why=late",
 }
 
 

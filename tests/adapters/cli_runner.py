@@ -76,7 +76,7 @@ class Cli:
 
     def json(self, *args: str, code: int = 0) -> Any:
         """As a call, with `--json` in the first place where options can stand; the document."""
-        words = 2 if args[0] == "client" else 1
+        words = 2 if args[0] in ("client", "policy", "power") else 1
         return self(*args[:words], "--json", *args[words:], code=code).document
 
     def submit(self, *args: str) -> str:

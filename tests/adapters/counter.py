@@ -20,10 +20,12 @@ from domain.errors import NotAllowed
 from domain.job import commands as c
 from domain.job.values import AttemptEnd, FailureClass, Priority
 from domain.node import DrainNode, LoseNode
+from domain.reservation import Capacity, MakeReservation, Owner, OwnerKind
+from domain.time_range import TimeRange
 from projections.runner import ProjectionRunner
 from projections.tables import open_views
 from tests.application.desk import Desk
-from tests.builders import SECOND, need
+from tests.builders import HOUR, SECOND, need
 
 ODD_NAME = "<script>alert('x')</script> & \"shot/010\" – ü"
 
@@ -110,10 +112,13 @@ def a_day(desk: Desk) -> None:
     desk.do(BypassDependency(dependency_id=dependency_id("job-a2", "job-a3"), why="in a hurry"))
     desk.do(c.CancelJob(job_id="job-d", why="no longer wanted"))
     desk.do(ChangeShares(client_id="show", shares=Shares(limit_percent=50)), RegisterClient(client_id="guest"))
-    desk.do(DrainNode(node_id="n1", why="new disks"))
+    desk.do(DrainNode(node_id="n1", why="new disks"), command_id="cmd-drain")
     desk.clock.advance(SECOND)
     desk.submit("job-e", after=("job-c",))
     desk.cycle()
+    night = TimeRange(desk.clock.now_ms() + 12 * HOUR, desk.clock.now_ms() + 20 * HOUR)
+    show, asked = Owner(OwnerKind.CLIENT, "show"), Capacity(nodes=("n2",))
+    desk.do(MakeReservation(reservation_id="resv-night", owner=show, window=night, asked=asked, why="the trailer"))
     desk.clock.advance(2 * SECOND)
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 import pytest
 
@@ -62,7 +62,7 @@ def test_every_route_answers_with_the_same_bytes_as_the_store_itself(lasting: Ca
     for path in PATHS.values():
         answered = lasting.get(path)
         plain_path, _, query = path.partition("?")
-        parameters = dict(pair.split("=") for pair in query.split("&") if pair)
+        parameters = dict(parse_qsl(query))
         assert (answered.status, answered.body) == (200, encode_answer(other.ask(plain_path, **parameters))), path
         assert answered.headers["content-type"] == "application/json"
         assert answered.headers["cache-control"] == "no-store"

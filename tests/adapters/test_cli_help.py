@@ -71,7 +71,7 @@ def completions(words: Sequence[str], incomplete: str) -> dict[str, str]:
 
 def test_the_shell_completes_commands_options_words_and_ids(milepost: Cli, shot: str) -> None:
     assert completions([], "re") == {
-        name: ENTRIES[name].brief for name in ("resume", "requeue", "retry", "rebuild")
+        name: ENTRIES[name].brief for name in ("resume", "requeue", "retry", "reserve", "rebuild")
     }  # fmt: skip
     assert "--deadline" in completions(["submit"], "--de")
     assert completions(["submit", "--priority"], "h").keys() == {"high"}

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from msgspec.structs import replace
@@ -137,8 +138,8 @@ def test_the_answers_of_server_and_store_are_the_same(served: Counter) -> None:
         assert (door.is_server, other.is_server) == (True, False)
         for path in PATHS.values():
             plain, _, query = path.partition("?")
-            parameters = dict(pair.split("=") for pair in query.split("&") if pair) | {"position": served.position}
-            if plain == "/api/utilization":
+            parameters: dict[str, Any] = dict(parse_qsl(query)) | {"position": served.position}
+            if plain in ("/api/utilization", "/api/usage"):
                 parameters |= {"since": str(served.clock.now_ms() - 30_000), "until": str(served.clock.now_ms())}
             assert timeless(door.get(plain, **parameters)) == timeless(other.get(plain, **parameters)), path
 

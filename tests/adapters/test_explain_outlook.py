@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from application.commands import AdoptPolicies
 from domain import policies
 from domain.job import commands as c
 from domain.node import DrainNode
+from domain.partition import DefinePartition, Terms
 from domain.policies import FAMILIES, Policies
+from domain.tariff import DAY_MIN, DAY_MS, PriceWindow, Tariff
 from projections.words import time_text
 from tests.adapters.counter import Counter, counter
 from tests.builders import SECOND, need
@@ -157,6 +160,30 @@ def test_where_no_room_is_kept_those_behind_may_go_first(farm: Counter) -> None:
     farm.cycle()
     late = time_text(farm.clock.now_ms() + 40 * MINUTE)
     assert f"at the latest at {late}, if all runs as long as was requested." in explained(farm, "job-2")[1][-1]
+
+
+def test_what_waits_for_a_cheaper_hour_starts_then(farm: Counter) -> None:
+    now_ms = farm.clock.now_ms()
+    minute = now_ms % DAY_MS // MINUTE
+    dear = PriceWindow((minute - 10) % DAY_MIN, (minute + 60) % DAY_MIN, 1.0)
+    farm.do(AdoptPolicies(policies=Policies(energy="night-savings", tariff=Tariff(0.1, (dear,)))))
+    submit(farm, "job-1")
+    farm.cycle()
+    outlook, lines = explained(farm, "job-1")
+    cheap_ms = now_ms - now_ms % MINUTE + 60 * MINUTE
+    assert (outlook["expected_ms"], outlook["earliest_ms"]) == (cheap_ms, cheap_ms)
+    assert lines[1] == f"  waits until energy costs less, at {time_text(cheap_ms)}"
+    assert lines[2].startswith(f"It is expected to start at {time_text(cheap_ms)} (in ")
+
+
+def test_nobody_says_now_where_a_rule_forbids_it(farm: Counter) -> None:
+    farm.do(DefinePartition(partition="p", terms=Terms(("n1",), limit_percent=50)))
+    farm.submit("job-1", requirement=replace(need(1), partition="p"), tasks="0-3", walltime_ms=MINUTE)
+    farm.cycle()
+    outlook, lines = explained(farm, "job-1")
+    assert outlook["expected_ms"] is None
+    assert "  the jobs of partition p may use only 0 cores more, and a task needs 1 core" in lines
+    assert "Nobody can say when it will start." in lines
 
 
 def test_without_the_policies_in_force_there_is_no_forecast(farm: Counter, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,14 @@ def test_csv_has_the_same_columns(tmp_path: Path) -> None:
     )
 
 
+def test_nodes_say_what_they_draw_and_cost(tmp_path: Path) -> None:
+    said = {"watts_idle": ("90",), "watts_peak": ("350",), "wake_s": ("30",), "price_per_h": ("1.5",)}
+    numbers = "watts_idle = 90\nwatts_peak = 350\nwake_s = 30\nprice_per_h = 1.5"
+    (toml,) = load(tmp_path, "nodes.toml", f"[[nodes]]\nid = 'a'\ncores = 1\n{numbers}")
+    (row,) = load(tmp_path, "nodes.csv", "id,cores,watts_idle,watts_peak,wake_s,price_per_h\na,1,90,350,30,1.5\n")
+    assert toml.attributes == row.attributes == said
+
+
 def test_csv_may_be_that_of_the_alibaba_traces(tmp_path: Path) -> None:
     first, _, last = load(tmp_path, "nodes.csv", ALIBABA)
     capacity = Resources(millicores=4_000, memory_mib=100, gpus=2)
@@ -106,6 +114,8 @@ def test_csv_may_be_that_of_the_alibaba_traces(tmp_path: Path) -> None:
         ("n.json", '[{"id": "a", "cores": 1, "count": 2}]', "id: 'a' is one id for 2 nodes; write it as 'a-{n}'"),
         ("n.json", '[{"id": "a b", "cores": 1}]', "node 1: id: 'a b' is none"),
         ("n.json", '[{"id": "a", "cores": 1}, {"id": "a", "cores": 2}]', "node 2: there are two nodes 'a'"),
+        ("n.json", '[{"id": "a", "cores": 1, "watts_idle": 9, "watts_peak": 8}]', "watts_peak (8) is below watts_idle"),
+        ("n.json", '[{"id": "a", "cores": 1, "wake_s": 1.5}]', "node 1: wake_s: expected `int | null`"),
         ("n.csv", "", "n.csv: there is no node in it"),
         ("n.csv", "id,cores\na\n", "n.csv, line 2: 1 values under 2 columns"),
         ("n.csv", "id,cores\na,x\n", "n.csv, line 2: cores: expected `float`"),

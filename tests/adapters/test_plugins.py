@@ -71,7 +71,7 @@ register("estimate", "x-doubled", Doubled)
 FILTER = '''
 from domain.job.values import Job
 from domain.messages import Value
-from domain.nodeindex import NodeIndex
+from domain.indices.nodeindex import NodeIndex
 from domain.policies import Context, register
 
 
@@ -88,7 +88,7 @@ register("filter", "x-not-first", NotTheFirst)
 PLACEMENT = '''
 from domain.job.values import Job
 from domain.messages import Value
-from domain.nodeindex import NodeIndex
+from domain.indices.nodeindex import NodeIndex
 from domain.policies import Context, register
 
 

@@ -139,7 +139,9 @@ def test_a_frame_can_be_looked_at_before_it_is_finished(tmp_path: Path) -> None:
     with redirect_stdout(onlooker):
         assert render.main([*SMALL_FRAME, "--out", str(tmp_path)]) == 0
     path = tmp_path / "frame_0003.png"
-    assert said(onlooker.getvalue(), "milepost_partial") == [json.dumps({"path": str(path), "quality": 25})]
+    (announced,) = map(json.loads, said(onlooker.getvalue(), "milepost_partial"))
+    assert (announced["path"], announced["quality"]) == (str(path), 25)
+    assert announced["seconds"] >= 0
     assert onlooker.seen is not None
     assert (onlooker.seen == render.coarse(scene_at(3 / 8), 64, 36)).all()
     full = png.read_png(path)
@@ -381,3 +383,11 @@ def test_the_command_of_the_template_renders_a_frame(tmp_path: Path) -> None:
     result = run_sample(*arguments)
     assert result.returncode == 0, result.stderr
     assert png.read_png(tmp_path / "frame_0005.png").shape == (9, 16, 3)
+
+
+def test_no_time_goes_into_partial_results_that_the_job_does_not_allow(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MILEPOST_PARTIAL_OVERHEAD", "1")
+    assert render.main([*SMALL_FRAME, "--samples", "2", "--out", str(tmp_path)]) == 0
+    assert said(capsys.readouterr().out, "milepost_partial") == []

@@ -11,6 +11,7 @@ from adapters.settings import EXAMPLE, FILE_NAME, NodeSettings, Section, Setting
 from application.watchdog import Timing
 from domain.errors import BadInput, PolicyInvalid
 from domain.policies import ClientPolicies, Policies
+from domain.tariff import PriceWindow, Tariff
 
 
 def write(folder: Path, text: str) -> Path:
@@ -89,6 +90,10 @@ def test_variables_of_attempts_are_no_settings(tmp_path: Path) -> None:
             "policies: client 'studio': there is no estimate policy 'chaos'",
         ),
         ("node_count = [", "not TOML"),
+        ("[node]\nwatts_idle = 100\nwatts_peak = 50", "node: watts_peak (50) is below watts_idle (100)"),
+        ("[named_nodes.gpu]\nwatts_peak = -1", "named_nodes.gpu.watts_peak: expected `int` >= 0"),
+        ("[policies]\nenergy = 'none'", "policies: there is no energy policy 'none'; known are balanced"),
+        ("[policies.tariff]\npric = 1", "policies: there is no key 'tariff.pric'; did you mean 'price'?"),
     ],
 )
 def test_a_mistake_is_named_with_file_and_key(tmp_path: Path, text: str, said: str) -> None:
@@ -164,3 +169,31 @@ def test_every_family_of_policies_can_be_set_and_differ_for_a_client(tmp_path: P
     by_variable = load(tmp_path, {"MILEPOST_POLICIES_BACKFILL": "2", "MILEPOST_POLICIES_ORDER": "sjf"})
     assert by_variable.policies.over(Policies()).parameters == {"backfill": {"reservations": 2}}
     assert by_variable.policies.over(Policies()).order == "sjf"
+
+
+def test_nodes_say_what_they_draw_and_cost(tmp_path: Path) -> None:
+    write(tmp_path, "[node]\nwatts_idle = 90\nwatts_peak = 350\nwake_s = 30\nprice_per_h = 1.5")
+    (node,) = load(tmp_path, {}).nodes()
+    said = {name: node.attributes[name] for name in ("watts_idle", "watts_peak", "wake_s", "price_per_h")}
+    assert said == {"watts_idle": ("90",), "watts_peak": ("350",), "wake_s": ("30",), "price_per_h": ("1.5",)}
+
+
+def test_a_farm_follows_an_energy_mode_and_a_tariff_that_are_set(tmp_path: Path) -> None:
+    text = "[policies]\nenergy = 'night-savings'\n[policies.tariff]\nprice = 0.3\nutc_offset = '+01:00'"
+    write(tmp_path, text + "\nwindows = [{ from = '22:00', until = '06:00', price = 0.1 }]")
+    found = load(tmp_path, {}).policies.over(Policies())
+    tariff = Tariff(0.3, (PriceWindow(1_320, 360, 0.1),), 60)
+    assert found == Policies(energy="night-savings", tariff=tariff)
+
+
+def test_parameters_that_are_set_leave_those_of_other_families_alone() -> None:
+    present = Policies(energy="efficiency", parameters={"energy": {"idle_after_s": 2}, "order": {}})
+    lending = settings.PolicySettings(sharing="lending", parameters={"sharing": {"reclaim_period_s": 60}})
+    assert lending.over(present).parameters == {**present.parameters, "sharing": {"reclaim_period_s": 60}}
+    assert settings.PolicySettings(energy="efficiency").over(present) == present, "the same answer keeps its parameters"
+    assert settings.PolicySettings(energy="balanced").over(present).parameters == {"order": {}}
+
+
+def test_another_answer_does_not_fall_over_the_parameters_of_the_last_one() -> None:
+    present = Policies(order="portfolio", parameters={"order": {"every_h": 3}}, filters=("dedicated",))
+    assert settings.PolicySettings(order="edf").over(present) == Policies(order="edf", filters=("dedicated",))

@@ -37,6 +37,8 @@ class Referee:
         self.edges: dict[str, Any] = {}
         self.live: dict[tuple[str, int], tuple[int, tuple[NodeSlots, ...]]] = {}
         """(job, attempt number) → task, nodes."""
+        self.suspended: set[tuple[str, int]] = set()
+        """Of these, who holds no cores."""
         self.used: dict[str, Resources] = {}
 
     def watch(self, recorded: Iterable[Recorded]) -> None:
@@ -75,6 +77,9 @@ class Referee:
         elif isinstance(event, e.TasksLost):
             for number in event.attempts:
                 self._over(event.job_id, number, self.live[event.job_id, number][0])
+        elif isinstance(event, e.TasksSuspended | e.TasksResumed):
+            for number in event.attempts:
+                self._suspend(event.job_id, number, isinstance(event, e.TasksSuspended))
 
     def _placed(self, event: e.TasksPlaced) -> None:
         spec = self.specs[event.job_id]
@@ -100,10 +105,28 @@ class Referee:
             assert times < 0 or where.capacity.fits(used), f"{node_id} is over-allocated by {spec.job_id}"
             self.used[node_id] = used
 
+    def _suspend(self, job_id: str, number: int, suspended: bool) -> None:
+        """Cores are given back or taken again; nobody who stands still may find them given away twice."""
+        key, cores = (job_id, number), Resources(self.specs[job_id].requirement.resources.millicores)
+        assert (key in self.suspended) is not suspended, f"attempt {number} of {job_id} stood so already"
+        for node_id, slots in self.live[key][1]:
+            self.used[node_id] = self.used[node_id].plus(cores, -slots if suspended else slots)
+            cap = self.nodes[node_id].capacity
+            assert suspended or cap.fits(self.used[node_id]), f"{node_id} is over-allocated by {job_id} going on"
+        self.suspended.symmetric_difference_update({key})
+
+    def held_by(self, job_id: str, number: int) -> Resources:
+        """What each slot of a live attempt holds."""
+        need = self.specs[job_id].requirement.resources
+        return need.minus(Resources(need.millicores)) if (job_id, number) in self.suspended else need
+
     def _over(self, job_id: str, number: int, task: int) -> None:
+        held = self.held_by(job_id, number)
         was, nodes = self.live.pop((job_id, number))
+        self.suspended.discard((job_id, number))
         assert was == task, f"attempt {number} of {job_id} was of task {was}, not {task}"
-        self._take(self.specs[job_id], nodes, -1)
+        for node_id, slots in nodes:
+            self.used[node_id] = self.used[node_id].plus(held, -slots)
 
     def _within_limits(self, spec: JobSpec) -> None:
         owner = self.clients[spec.client_id]
@@ -111,7 +134,11 @@ class Referee:
         running = [self.specs[job_id] for job_id, _ in self.live if self.specs[job_id].client_id == spec.client_id]
         most, percent = owner.shares.max_tasks, owner.shares.limit_percent
         assert most is None or len(running) <= most, f"{owner.client_id} runs {len(running)} of {most} tasks"
-        held = sum(each.requirement.total().millicores for each in running)
+        held = sum(
+            self.held_by(job_id, number).millicores * self.specs[job_id].requirement.slots
+            for job_id, number in self.live
+            if self.specs[job_id].client_id == spec.client_id
+        )
         whole = sum(each.capacity.millicores for each in self.nodes.values() if not each.retired)
         assert held * 100 <= percent * whole, f"{owner.client_id} holds {held} of {percent} % of {whole} millicores"
 

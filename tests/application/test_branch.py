@@ -35,6 +35,7 @@ def test_it_begins_with_the_past_and_knows_nothing_of_what_came_then(base: Objec
     assert branch.streams("", 10) == ["job-1", "node:n1"]
     assert [branch.position_at(at) for at in (NOW - 1, NOW, NOW + 9)] == [0, 2, 2]
     assert (branch.remembered("cmd-a"), branch.remembered("cmd-b")) == ((2, 2), None)
+    assert positions(branch.of_command("cmd-1")) == [1, 2]
 
 
 def test_it_goes_on_where_every_stream_ended(base: ObjectLog) -> None:

@@ -12,8 +12,11 @@ from application.decider import (
     CLIENT,
     DEPENDENCY,
     EMPTY,
+    EXTERNAL,
     JOB,
     NODE,
+    PARTITION,
+    RESERVATION,
     ROUTES,
     SNAPSHOT_EVERY,
     WORKFLOW,
@@ -65,7 +68,8 @@ def test_every_routed_command_names_the_stream_of_its_aggregate() -> None:
         "dependency": "dep-x",
     }
     assert JOB.stream_of(c.SubmitJob(spec=spec("job-7"))) == "job-7"
-    assert set(ROUTES.values()) == {JOB, NODE, CLIENT, WORKFLOW, DEPENDENCY, CHECKPOINT}
+    routed = {JOB, NODE, CLIENT, WORKFLOW, DEPENDENCY, CHECKPOINT, EXTERNAL, RESERVATION, PARTITION}
+    assert set(ROUTES.values()) == routed
 
 
 def test_live_states_come_from_the_farm_without_a_look_at_the_log() -> None:

@@ -18,13 +18,12 @@ from application.commands import RecordCheckpoint, Submit
 from application.ports import NodeHeartbeat
 from application.scheduler import Scheduler
 from application.watchdog import Watchdog
-from domain import blockers, errors
+from domain import errors
 from domain.client import ChangeShares, ReinstateClient, Shares, SuspendClient
 from domain.dependency import BypassDependency, DeclareDependency
 from domain.farm import Farm
 from domain.job import commands as c
 from domain.job.values import AttemptEnd, FailureClass, JobStatus, Priority, StopCause
-from domain.limits import Limits
 from domain.messages import Command
 from domain.node import (
     BringOnline,
@@ -36,6 +35,8 @@ from domain.node import (
     StartMaintenance,
     UndrainNode,
 )
+from domain.planning import blockers
+from domain.planning.limits import Limits
 from domain.resources import Requirement
 from tests.application.desk import ADA, Desk
 from tests.application.referee import Referee

@@ -8,13 +8,14 @@ import pytest
 from adapters.store.sqlite import LOG_FILE, SQLiteLog, open_log
 from application.commands import AdoptPolicies
 from application.scheduler import Scheduler
-from domain import blockers, errors
+from domain import errors
 from domain.cycle import DAY_MS, NUMBERS_MS, CycleDecided, cycle_stream
 from domain.decisions import ReasonCode, segment_name
 from domain.job import commands as c
 from domain.job.events import TasksPlaced
 from domain.job.values import FailureClass, JobStatus, Priority
 from domain.node import DrainNode
+from domain.planning import blockers
 from domain.policies import Policies
 from tests.application.desk import Desk
 from tests.builders import NOW, need

@@ -23,8 +23,8 @@ from application.simulation.traces import TraceRun
 from application.simulation.workload import Trace, TraceJob
 from domain.decisions import Plan
 from domain.job.values import PRIORITY_RANK, Priority
-from domain.placing import Attempts
-from domain.planner import plan
+from domain.planning.placing import Attempts
+from domain.planning.planner import plan
 from domain.policies import Policies
 from domain.resources import Requirement
 from tests import schedules

@@ -1,6 +1,17 @@
 """All rows, in the order of the table."""
 
-from tests.benchmarks import accasim_peer, append, commands, cycles, recovery, simulation, whole_path
+from tests.benchmarks import (
+    accasim_peer,
+    append,
+    commands,
+    cycles,
+    preemption,
+    recovery,
+    sharing,
+    simulation,
+    whole_path,
+    windows,
+)
 from tests.benchmarks.harness import Row
 from tests.projections import catch_up
 
@@ -13,6 +24,9 @@ ROWS: tuple[Row, ...] = (
     *recovery.ROWS,
     *catch_up.ROWS,
     *cycles.ROWS,
+    *windows.ROWS,
+    *preemption.ROWS,
+    *sharing.ROWS,
     *simulation.ROWS,
     *(row for row in simulation.PEER_ROWS if row not in LEFT_OUT),
 )

@@ -16,7 +16,7 @@ from domain.job.commands import ReportEnded
 from domain.job.values import PRIORITY_RANK, AttemptEnd, Priority
 from domain.messages import Command
 from domain.node import BringOnline, RegisterNode
-from domain.planner import plan
+from domain.planning.planner import plan
 from domain.resources import Requirement
 from tests.benchmarks import workload
 from tests.benchmarks.kernel import Kernel, amounts

@@ -14,13 +14,14 @@ from adapters.clock import SystemClock, SystemIds
 from adapters.store.sqlite import open_log
 from application.app import Application
 from application.cycles import Cycles
-from domain import blockers
 from domain.cycle import CycleDecided
 from domain.decisions import Reason, ReasonCode
-from domain.replanning import Planned
+from domain.planning import blockers
+from domain.planning.replanning import Planned
 from tests.benchmarks import cluster, workload
 from tests.benchmarks.cluster import Cluster, Scale
 from tests.benchmarks.harness import Pair, Row, Size, processor_seconds, seconds
+from tests.benchmarks.ruled import RuledCluster
 
 TINY = Scale(nodes=20, waiting=200, shapes=10)
 USUAL = Scale(nodes=1_000, waiting=10_000, shapes=300)
@@ -56,6 +57,27 @@ def busy(size: Size, directory: Path) -> Iterator[Pair]:
 def large(size: Size, directory: Path) -> Iterator[Pair]:
     """Ten times the queue on five times the nodes, empty."""
     yield _against_kernel(Cluster(_scale(size, LARGE)))
+
+
+def _ruled(made: RuledCluster) -> Pair:
+    """Rules choose otherwise than the kernel, which obeys none: it only says what placing alone would cost."""
+    _, jobs = made.in_order()
+    kernel = made.kernel()
+    return Pair(lambda: processor_seconds(lambda: kernel.copy().place(jobs)), lambda: processor_seconds(made.plan))
+
+
+@contextmanager
+def ruled_empty(size: Size, directory: Path) -> Iterator[Pair]:
+    """Every rule of a cycle is in force, and nothing runs yet."""
+    yield _ruled(RuledCluster(_scale(size)))
+
+
+@contextmanager
+def ruled_busy(size: Size, directory: Path) -> Iterator[Pair]:
+    """The same on full nodes, where some wait who may take room from others."""
+    made = RuledCluster(_scale(size))
+    made.make_busy()
+    yield _ruled(made)
 
 
 @contextmanager
@@ -122,6 +144,8 @@ ROWS = (
     Row("cycle-empty", "cycle, 10,000 × 1,000, empty farm", _KERNEL, "cycle", empty, accept=4, goal=2),
     Row("cycle-busy", "cycle, 10,000 × 1,000, busy farm", _KERNEL, "cycle", busy, accept=4, goal=2),
     Row("cycle-large", "cycle, 100,000 × 5,000", _KERNEL, "cycle", large, accept=4, goal=2, rounds=3),
+    Row("cycle-ruled-empty", "cycle with all rules, empty farm", _KERNEL, "cycle", ruled_empty, accept=4, goal=2),
+    Row("cycle-ruled-busy", "cycle with all rules, busy farm", _KERNEL, "cycle", ruled_busy, accept=4, goal=2),
     Row(
         "cycle-after-one",
         "cycle after one completion",

@@ -2,9 +2,11 @@
 
 The trace is invented (Lublin & Feitelson 2003) for its published machine of 128 processors at a load of 0.8, requests
 up to three times the run time: a job waits 7.4 hours on average, 32 wait at a time, and 68 % do not start at once.
-Ours is everything that `milepost simulate` does after it has made the trace: commands decided, events evolved and kept,
-a cycle per moment with the reasons of those who wait. The floor is `bare_easy`, which only says who starts when; both
-must agree on every start.
+Ours is everything that `milepost simulate` does after it has made the trace: all events made and kept, with the reasons
+of those who wait. One machine of nothing but processors is what `application.simulation.kernel` decides by integer
+arithmetic, and that is what the rows measure unless they say `engine`: there commands are decided, events folded into a
+farm, and every cycle planned over it, as for whatever the kernel does not know. Both leave the same log, which tests
+prove. The floor is `bare_easy`, which only says who starts when; all must agree on every start.
 
 Against accasim both read the same SWF file, and the reading counts, because accasim reads while it simulates. Only the
 first jobs of the trace are simulated: its rate hardly depends on how many there are.
@@ -55,12 +57,23 @@ def same_starts(run: TraceRun, starts: Sequence[int]) -> bool:
 @contextmanager
 def in_memory(size: Size, directory: Path) -> Iterator[Pair]:
     """Every event is kept, as an object."""
+    yield _in_memory(size, kernel=True)
 
+
+@contextmanager
+def in_memory_by_engine(size: Size, directory: Path) -> Iterator[Pair]:
+    """The same log without the kernel."""
+    yield _in_memory(size, kernel=False)
+
+
+def _in_memory(size: Size, *, kernel: bool) -> Pair:
     def timed(trace: Trace) -> tuple[TraceRun, float]:
-        run = TraceRun(trace, ObjectLog(), POLICIES)
-        return run, processor_seconds(run.run)
+        run = TraceRun(trace, ObjectLog(), POLICIES, kernel=kernel)
+        took = processor_seconds(run.run)
+        assert run.by_kernel is kernel
+        return run, took
 
-    yield _against_bare(size, timed, processor_seconds)
+    return _against_bare(size, timed, processor_seconds)
 
 
 @contextmanager
@@ -108,12 +121,18 @@ def against_accasim(size: Size, directory: Path) -> Iterator[Pair]:
 
 
 @contextmanager
+def against_accasim_by_engine(size: Size, directory: Path) -> Iterator[Pair]:
+    """The same without the kernel."""
+    yield _against_accasim(size, directory, nodes=1, kernel=False)
+
+
+@contextmanager
 def against_accasim_nodes(size: Size, directory: Path) -> Iterator[Pair]:
     """A node for each processor on both sides: jobs are gangs."""
     yield _against_accasim(size, directory, nodes=WANTED.processors)
 
 
-def _against_accasim(size: Size, directory: Path, nodes: int) -> Pair:
+def _against_accasim(size: Size, directory: Path, nodes: int, *, kernel: bool = True) -> Pair:
     count = size.of(10_000, 2_000, 50)
     swf, cores = directory / "trace.swf", WANTED.processors // nodes
     trace = workload(WANTED.jobs, count)
@@ -122,7 +141,7 @@ def _against_accasim(size: Size, directory: Path, nodes: int) -> Pair:
     machine = [SimulatedNode(f"node-{number:03d}", Resources(cores * 1_000, 0)) for number in range(nodes)]
 
     def ours() -> None:
-        run = TraceRun(load_swf(swf), ObjectLog(), POLICIES, nodes=machine if nodes > 1 else ())
+        run = TraceRun(load_swf(swf), ObjectLog(), POLICIES, nodes=machine if nodes > 1 else (), kernel=kernel)
         assert len(run.run()) == count
 
     def floor() -> float:
@@ -138,6 +157,7 @@ _WHAT = "trace simulation, FIFO + EASY, reasons on"
 _BARE = "bare heap loop without objects"
 ROWS = (
     Row("simulation", f"{_WHAT}, events in memory", _BARE, "job", in_memory, accept=8, goal=3, rounds=3),
+    Row("simulation-engine", f"{_WHAT}, events in memory, by the engine", _BARE, "job", in_memory_by_engine, rounds=3),
     Row("simulation-durable", f"{_WHAT}, durable log", _BARE, "job", durable, accept=10, goal=4, rounds=3),
 )
 PEER_ROWS = (
@@ -149,6 +169,15 @@ PEER_ROWS = (
         against_accasim,
         accept=12,
         goal=20,
+        faster=True,
+        rounds=3,
+    ),
+    Row(
+        "simulation-accasim-engine",
+        f"{_WHAT}, events in memory, by the engine",
+        "accasim, one node",
+        "job",
+        against_accasim_by_engine,
         faster=True,
         rounds=3,
     ),

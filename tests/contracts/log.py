@@ -57,6 +57,7 @@ class LogContract:
         assert log.streams("", 10) == []
         assert log.snapshot("job-1") is None
         assert log.remembered("cmd-1") is None
+        assert log.of_command("cmd-1") == []
         assert log.position_at(NOW) == 0
 
     def test_positions_count_from_one_without_gaps_over_all_streams(self, log: Log) -> None:
@@ -273,6 +274,36 @@ class LogContract:
         with CLASH:
             log.append([held("job-1", 2)], remembered=[Remembered("cmd-b", 1, 1), Remembered("cmd-b", 1, 1)])
         assert (log.position(), log.remembered("cmd-a"), log.remembered("cmd-b")) == (1, (1, 1), None)
+
+    # -- the events of a command ---------------------------------------------------------------------------------
+
+    def test_the_events_of_a_command_are_found_in_order_over_all_streams(self, log: Log) -> None:
+        mine, other = Meta("user:ada", "cmd-mine"), Meta("user:bob", "cmd-min")
+        log.append([held("job-1", 1, meta=other), held("job-2", 1, meta=mine), held("job-1", 2, meta=mine)])
+        log.append([held("job-3", 1, meta=other), held("job-4", 1, meta=mine)])
+        assert [(r.position, r.stream, r.meta) for r in log.of_command("cmd-mine")] == [
+            (2, "job-2", mine), (3, "job-1", mine), (5, "job-4", mine),
+        ]  # fmt: skip
+        assert positions(log.of_command("cmd-min")) == [1, 4]
+        assert [log.of_command(name) for name in ("cmd-m", "cmd-mine-too", "job-1", "")] == [[], [], [], []]
+
+    def test_the_events_of_a_remembered_command_are_those_before_its_reply(self, log: Log) -> None:
+        a, b = Meta("user:ada", "cmd-a"), Meta("user:ada", "cmd-b")
+        log.append(history(2))
+        log.append(
+            [held("job-2", 1, meta=a), held("job-3", 1, meta=b), held("job-3", 2, meta=b)],
+            remembered=[Remembered("cmd-a", 1, 1), Remembered("cmd-b", 3, 2), Remembered("cmd-c", 3, 0)],
+        )
+        log.append(history(1, "job-4"))
+        assert [positions(log.of_command(name)) for name in ("cmd-a", "cmd-b", "cmd-c")] == [[3], [4, 5], []]
+
+    def test_a_command_id_that_stands_elsewhere_in_an_event_is_not_its_own(self, log: Log) -> None:
+        named = Meta("cmd-a", "cmd-b", "undo:cmd-a")
+        quoted = Meta("user:ada", 'cmd-"é\\')
+        said = Recorded(0, "job-1", 1, e.JobHeld(at_ms=NOW, job_id="job-1", why='"command_id":"cmd-a"'), named)
+        log.append([said, held("job-1", 2, meta=quoted)])
+        assert log.of_command("cmd-a") == []
+        assert positions(log.of_command(quoted.command_id)) == [2]
 
     # -- many at once --------------------------------------------------------------------------------------------
 

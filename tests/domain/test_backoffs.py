@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.backoffs import BackOffs
+from domain.indices.backoffs import BackOffs
 from domain.job.values import Job
 from tests.builders import job
 

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from domain import blockers
 from domain.decisions import Blocked, Reason, ReasonCode, segment_name
 from domain.dependency import Dependency, DependencyState
 from domain.job.values import Attempt, Priority
 from domain.node import Node, NodeStatus
-from domain.planner import plan
+from domain.planning import blockers
+from domain.planning.planner import plan
 from domain.policies import Policies
 from domain.resources import Requirement
 from tests.builders import NOW, farm, having, job, need, node

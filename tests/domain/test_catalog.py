@@ -19,7 +19,7 @@ from domain.farm_snapshot import FarmSnapshot
 from domain.job.values import JobStatus, Priority
 from domain.messages import Command, Event, Meta, client_stream, node_stream, topic_of
 from domain.node import NodeStatus
-from domain.planner import CONFLICTING
+from domain.planning.planner import CONFLICTING
 from domain.resources import ResourceType
 from tests.spec import stored
 from tests.strategies import instances

@@ -39,6 +39,8 @@ WRONG = [
     ({"limit_percent": 101}, "must be 0..100"),
     ({"guarantee_percent": 60, "limit_percent": 50}, "the guarantee not above the limit"),
     ({"max_tasks": 0}, "the task limit must be at least 1"),
+    ({"borrow_percent": 101}, "it can borrow 0..100 % of the farm beyond its guarantee, not 101 %"),
+    ({"borrow_percent": -1}, "it can borrow 0..100 %"),
 ]
 
 
@@ -55,7 +57,9 @@ def test_a_client_has_a_plain_id(client_id: str) -> None:
     given().when(register(client_id)).then_raises(ClientInvalid, client_id=client_id)
 
 
-@pytest.mark.parametrize("shares", [{}, {"guarantee_percent": 100}, {"limit_percent": 0}, {"max_tasks": 1}])
+@pytest.mark.parametrize(
+    "shares", [{}, {"guarantee_percent": 100}, {"limit_percent": 0}, {"max_tasks": 1}, {"borrow_percent": 0}]
+)
 def test_shares_at_the_bounds_are_fine(shares: dict[str, int]) -> None:
     given().when(register(**shares)).then_kinds(client.ClientRegistered)
 
@@ -65,6 +69,13 @@ def test_shares_change_at_any_time() -> None:
     after = given(registered).when(asked).then(client.ClientSharesChanged(**ID, shares=Shares(limit_percent=30)))
     assert after.state.shares.limit_percent == 30
     after.when(asked).then_nothing()
+
+
+def test_terms_of_borrowing_and_lending_are_shares_like_others() -> None:
+    shares = Shares(guarantee_percent=40, borrow=False, borrow_percent=20, lend=False)
+    asked = client.ChangeShares(client_id="show", shares=shares, why="a quiet month")
+    changed = client.ClientSharesChanged(**ID, shares=shares, why="a quiet month")
+    given(registered).when(asked).then(changed).when(asked).then_nothing()
 
 
 def test_a_client_can_be_suspended_and_reinstated() -> None:

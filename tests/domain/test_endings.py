@@ -7,11 +7,11 @@ from hypothesis import given
 
 import domain.job
 from domain import workflow
-from domain.endings import Ending, expected
 from domain.farm import Farm
+from domain.indices.endings import Ending, expected
+from domain.indices.performance import Performance
 from domain.job.commands import SubmitJob
 from domain.job.values import Attempt, Job
-from domain.performance import Performance
 from domain.policies import Context, Policies, made
 from tests.builders import NOW, SECOND, farm, job, need, node, resources, spec
 from tests.history import SHAPES, History, made_by, random_moves, submit

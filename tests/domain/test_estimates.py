@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 import domain.policies.builtin  # noqa: F401  (registers the built-in policies)
 from domain.farm import Farm
+from domain.indices.performance import Performance
 from domain.job.values import Attempt
-from domain.performance import Performance
 from domain.policies import Context, Policies, made
 from domain.policies.estimate import Predicted, Requested, predicted_ms
 from tests.builders import NOW, farm, job

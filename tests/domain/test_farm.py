@@ -4,8 +4,9 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from domain import dependency, job, node, workflow
+from domain import dependency, job, node, reservation, workflow
 from domain.catalog import TOPICS
 from domain.cycle import CycleDecided, cycle_stream
 from domain.decisions import Blocked
@@ -102,8 +103,11 @@ def test_the_farm_holds_what_lives_and_nothing_else(history: History) -> None:
     for edge_id, edge in farm.dependencies.items():
         assert edge == edges[edge_id]
         assert edge.blocks or edge.predecessor_id in jobs or edge.successor_id in jobs
-    aggregates = {*jobs, *farm.workflows, *farm.dependencies}
-    kept = {s for s in farm.versions if not s.startswith(("node:", "client:", "cycle-", "refusal-", "policies"))}
+    booked = {k: s for k, s in states.items() if isinstance(s, reservation.Reservation) and not s.is_over}
+    assert farm.reservations == booked
+    aggregates = {*jobs, *farm.workflows, *farm.dependencies, *booked}
+    others = ("node:", "client:", "partition:", "cycle-", "refusal-", "undo-", "forecast-", "policies")
+    kept = {s for s in farm.versions if not s.startswith(others)}
     assert kept == aggregates
     assert all(farm.versions[stream] == history.versions[stream] for stream in farm.versions)
 
@@ -140,9 +144,11 @@ def test_what_is_free_is_what_is_not_held(history: History) -> None:
         need = each.spec.requirement
         for number, attempt in each.live.items():
             for node_id, slots in attempt.nodes:
-                held[node_id] = held[node_id].plus(need.resources, slots)
+                kept = replace(need.resources, millicores=0) if attempt.suspended_at_ms is not None else need.resources
+                held[node_id] = held[node_id].plus(kept, slots)
                 placed[node_id].add((each.spec.job_id, number))
-            for kind, amount in enumerate((need.total().millicores, need.total().gpus, 1)):
+            cores = 0 if attempt.suspended_at_ms is not None else need.total().millicores
+            for kind, amount in enumerate((cores, need.total().gpus, 1)):
                 use[each.spec.client_id][kind] += amount
     for node_id, each in farm.nodes.items():
         assert farm.index.free[farm.index.numbers[node_id]] == each.capacity.minus(held[node_id])
@@ -157,7 +163,8 @@ def test_what_is_free_is_what_is_not_held(history: History) -> None:
 @given(histories())
 def test_no_task_is_lost_or_in_two_places(history: History) -> None:
     for each in (s for s in history.states.values() if isinstance(s, job.Job)):
-        sets = [each.waiting, *(tasks for _, tasks in each.delayed), each.succeeded, each.failed, each.cancelled]
+        waiting = [each.waiting, each.gated, *(tasks for _, tasks in each.delayed)]
+        sets = [*waiting, each.succeeded, each.failed, each.cancelled]
         found = [task for tasks in sets for task in members(tasks)] + [a.task for a in each.live.values()]
         assert sorted(found) == list(members(each.spec.tasks)), str(history)
 
@@ -187,10 +194,11 @@ def test_a_farm_on_which_everything_has_ended_remembers_nothing_of_it(history: H
     assert not any(farm.placed.values())
     assert farm.index.free == farm.index.capacity
     assert {stream.partition(":")[0].partition("-")[0] for stream in farm.versions} <= {
-        "node", "client", "cycle", "refusal", "policies",
+        "node", "client", "partition", "cycle", "refusal", "undo", "forecast", "policies",
     }  # fmt: skip
-    days = [stream for stream in farm.versions if stream.startswith(("cycle-", "refusal-"))]
-    assert len(days) <= 2, "of day streams only the newest is remembered"
+    days = [stream for stream in farm.versions if stream.startswith(("cycle-", "refusal-", "undo-", "forecast-"))]
+    kinds = {stream.rpartition("-")[0] for stream in days}
+    assert len(days) == len(kinds), "of day streams only the newest is remembered"
     same(farm, Farm.fold(history.rows), restored(farm))
 
 

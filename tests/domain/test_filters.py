@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 import domain.policies.builtin  # noqa: F401  (registers the policies that stand beside a filter in a set)
 from domain.errors import PolicyInvalid
 from domain.farm import Farm
+from domain.indices.nodeindex import bits
 from domain.job.values import Job
-from domain.nodeindex import bits
 from domain.policies import Context, Policies, filters, made
 from tests.builders import NOW, farm, job, need, node
 from tests.random_farms import farms

@@ -13,15 +13,16 @@ from application.simulation.farms import whole
 from application.simulation.lublin import Synthetic, generate
 from application.simulation.traces import TraceRun, job_id_of
 from application.simulation.workload import Trace
-from domain import errors, forecast
+from domain import errors
 from domain.decisions import Reason, ReasonCode
 from domain.dependency import Dependency, DependencyState, DependencyType, dependency_id
 from domain.farm import Farm
-from domain.forecast import Basis, StartForecast, forecast_start
+from domain.forecasting import forecast
+from domain.forecasting.forecast import Basis, StartForecast, forecast_start
 from domain.job.values import Attempt, Job, StopCause
 from domain.messages import JobId
 from domain.node import NodeStatus
-from domain.planner import plan
+from domain.planning.planner import plan
 from domain.policies import Policies
 from tests.builders import NOW, SECOND, client, farm, having, job, need, node, running
 from tests.random_farms import random_farm as anything

@@ -10,7 +10,17 @@ from domain.job import commands as c
 from domain.job import events as e
 from domain.job.decide import _DECIDE
 from domain.job.evolve import EVOLVE
-from domain.job.values import FailureClass, JobSpec, JobStatus, Priority, StopCause, Work, attempt_id, parse_attempt_id
+from domain.job.values import (
+    FailureClass,
+    JobSpec,
+    JobStatus,
+    PreemptionMode,
+    Priority,
+    StopCause,
+    Work,
+    attempt_id,
+    parse_attempt_id,
+)
 from domain.resources import Requirement, Resources
 from tests.builders import NOW, end, failed, need, placed, spec, stopping, submitted, succeeded
 from tests.builders import job as job_state
@@ -40,7 +50,8 @@ def test_every_event_of_a_job_changes_its_state_in_a_defined_way() -> None:
 
 EXAMPLES = {"why": "", "priority": Priority.HIGH, "deadline_ms": None, "percent": 50, "path": "", "quality": 0}
 EXAMPLES |= {"placements": (), "reason": None, "attempts": (), "ends": (), "attempt": 1, "node_id": "n1"}
-EXAMPLES |= {"cause": StopCause.WALLTIME, "checkpoint_id": "c", "location": ""}
+EXAMPLES |= {"cause": StopCause.WALLTIME, "checkpoint_id": "c", "location": "", "protection": None}
+EXAMPLES |= {"mode": PreemptionMode.REQUEUE, "preemptor": "job-2", "places": (), "victims": ()}
 
 
 @pytest.mark.parametrize("kind", [kind for kind in get_args(c.JobCommand) if kind is not c.SubmitJob])

@@ -152,9 +152,9 @@ def note(attempt: int = 1, checkpoint_id: str = "c-1") -> c.NoteCheckpoint:
 
 
 def test_the_newest_checkpoint_of_a_task_is_remembered_for_its_next_attempt() -> None:
-    fact = e.TaskCheckpointed(**ID, task=5, attempt=1, checkpoint_id="c-1", location="/c/1", progress=40)
+    fact = e.TaskCheckpointed(**ID, task=5, attempt=1, checkpoint_id="c-1", location="/c/1", progress=40, ran_ms=0)
     after = given(submitted(tasks="5"), placed("5")).when(note()).then(fact)
-    assert after.state.checkpoints == {5: TaskCheckpoint("c-1", "/c/1", 40)}
+    assert after.state.checkpoints == {5: TaskCheckpoint("c-1", "/c/1", 40, 1)}
     after.when(note()).then_nothing()
     newer = after.when(note(checkpoint_id="c-2")).then_kinds(e.TaskCheckpointed)
     assert newer.state.checkpoints[5].checkpoint_id == "c-2"

@@ -9,6 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from domain import node
 from domain.errors import NodeInvalid, NodeNotFound, NodeStateForbids, TaskSchedulerError
 from domain.node import NodeStatus
+from domain.node.decide import _DECIDE
+from domain.node.evolve import _EVOLVE
 from domain.resources import Resources
 from tests.builders import NOW, resources
 from tests.spec import listing, replayed, scenarios
@@ -25,6 +27,8 @@ suspected = node.NodeSuspected(**ID, silent_ms=4_000)
 maintenance = node.NodeMaintenanceStarted(**ID, why="new cards")
 quarantined = node.NodeQuarantined(**ID, cause="9 failures in a row")
 UP = (registered, online)
+stopping = node.NodeStopping(**ID, why="w")
+starting = node.NodeStarting(**ID, why="w")
 
 
 def ask(kind: type[node.NodeCommand]) -> node.NodeCommand:
@@ -34,14 +38,14 @@ def ask(kind: type[node.NodeCommand]) -> node.NodeCommand:
 
 
 def test_every_command_of_a_node_has_a_rule() -> None:
-    assert set(node._DECIDE) | {node.RegisterNode} == set(get_args(node.NodeCommand))
+    assert set(_DECIDE) | {node.RegisterNode} == set(get_args(node.NodeCommand))
 
 
 def test_every_event_of_a_node_changes_its_state_in_a_defined_way() -> None:
-    assert set(node._EVOLVE) | {node.NodeRegistered} == set(get_args(node.NodeEvent))
+    assert set(_EVOLVE) | {node.NodeRegistered} == set(get_args(node.NodeEvent))
 
 
-@pytest.mark.parametrize("kind", sorted(node._DECIDE, key=lambda kind: kind.__name__))
+@pytest.mark.parametrize("kind", sorted(_DECIDE, key=lambda kind: kind.__name__))
 def test_nothing_can_be_asked_of_a_node_that_is_not_registered_or_has_left(kind: type[node.NodeCommand]) -> None:
     given().when(ask(kind)).then_raises(NodeNotFound, node_id="n1")
     verb = kind.__struct_config__.tag
@@ -276,3 +280,32 @@ class NodeMachine(RuleBasedStateMachine):
 
 
 TestNode = NodeMachine.TestCase
+
+
+# -- power -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_node_that_is_powered_down_takes_no_work_until_it_reports_again() -> None:
+    down = given(*UP).when(ask(node.StopNode)).then(stopping)
+    assert (down.state.status, down.state.asleep, down.state.takes_work) == (NodeStatus.STOPPING, True, False)
+    off = given(*UP, stopping, node.NodeOffline(**ID, why="asleep")).when(ask(node.StartNode)).then(starting)
+    assert (off.state.status, off.state.asleep) == (NodeStatus.STARTING, False)
+    up = off.when(ask(node.BringOnline)).then(online)
+    assert up.state.takes_work
+    assert not up.state.asleep
+
+
+def test_a_node_that_reports_by_itself_is_awake() -> None:
+    given(*UP, stopping, node.NodeOffline(**ID, why="asleep")).when(ask(node.BringOnline)).then(online)
+
+
+def test_power_is_switched_once() -> None:
+    given(*UP, stopping).when(ask(node.StopNode)).then()
+    given(*UP, stopping, starting).when(ask(node.StartNode)).then()
+    given(*UP).when(ask(node.StartNode)).then()
+
+
+def test_only_what_is_up_is_powered_down_and_only_what_sleeps_is_powered_up() -> None:
+    given(registered).when(ask(node.StopNode)).then_raises(NodeStateForbids, status="offline", verb="stop-node")
+    given(*UP, maintenance).when(ask(node.StopNode)).then_raises(NodeStateForbids, status="maintenance")
+    given(registered).when(ask(node.StartNode)).then_raises(NodeStateForbids, status="offline", verb="start-node")

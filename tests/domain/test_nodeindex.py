@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from domain.indices.nodeindex import NodeIndex, bits
 from domain.node import NodeStatus
-from domain.nodeindex import NodeIndex, bits
 from domain.resources import NOTHING, Requirement, Resources, has_attributes
 from tests.builders import having, need, node, resources
 from tests.contents import amount_of, check_index, index_contents, levels_of
@@ -97,6 +97,39 @@ def test_it_answers_as_plain_loops_would_after_any_changes(sizes: list, changes:
     order = sorted(fitting, key=lambda n: (max(0, index.free[n].gpus), max(0, index.free[n].millicores), n))
     assert index.best_fit(mask(fitting), per_slot) == (order[0] if order else -1)
     assert list(index.by_best_fit(mask(fitting))) == order
+
+
+@given(capacities, steps, requirements)
+def test_what_is_scarce_fits_nowhere_and_a_fork_says_the_same(sizes: list, changes: list, wanted: Requirement) -> None:
+    plain = Plain(sizes)
+    for change in changes:
+        plain.step(*change)
+    index, need = plain.index, wanted.resources
+    millicores, memory_mib, gpus = index.scarce()
+    if need.millicores >= millicores or need.memory_mib >= memory_mib or need.gpus >= gpus:
+        assert not index.fitting(wanted)
+    assert index.fork().scarce() == index.scarce()
+
+
+@given(capacities, steps, steps)
+def test_neither_a_fork_nor_its_origin_sees_what_the_other_does(sizes: list, changes: list, later: list) -> None:
+    """Masks and buckets are shared until one of them changes, whichever that is."""
+    plain = Plain(sizes)
+    for change in changes:
+        plain.step(*change)
+    twin = plain.index.fork()
+    before = index_contents(twin)
+    for change in (each for each in later if each[0] in ("take", "give", "ask")):
+        plain.step(*change)
+        check_index(plain.index)
+    assert index_contents(twin) == before
+    check_index(twin)
+    before = index_contents(plain.index)
+    for number in range(len(sizes)):
+        twin.allocate(number, SHARES[0])
+        check_index(twin)
+    assert index_contents(plain.index) == before
+    check_index(plain.index)
 
 
 @given(capacities, steps, st.sampled_from(("millicores", "memory_mib", "gpus", "licence")))

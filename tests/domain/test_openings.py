@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.endings import Ending
-from domain.nodeindex import NodeIndex
-from domain.openings import FOREVER, Opening, Openings, Outlook, Shadow, Timeline
+from domain.indices.endings import Ending
+from domain.indices.nodeindex import NodeIndex
+from domain.planning.openings import FOREVER, Opening, Openings, Outlook, Shadow, Timeline
 from domain.resources import Requirement, Resources
 from tests.builders import NOW, need, node, resources
 
@@ -247,3 +247,31 @@ def test_both_ways_give_the_same_answers_for_one_reservation(rng: Random) -> Non
                 index.allocate(number, other.resources)
             shadow.take([(number, 1)], other.resources, end_ms)
             outlook.take([(number, 1)], other.resources, end_ms)
+
+
+# -- gangs: a node that is full is not looked at again before it could have room --------------------------------------
+
+
+def looked_at_all(outlook: Outlook, need: Requirement, nodes: int, run_ms: int | None) -> int | None:
+    """When a gang can start, by every node at every moment."""
+    lines = {number: outlook.timeline(number) for number in range(nodes.bit_length()) if nodes >> number & 1}
+    moments = sorted({NOW, *[ms for line in lines.values() for ms in line.times]})
+    for start_ms in moments:
+        end_ms = FOREVER if run_ms is None else start_ms + run_ms
+        rooms = [line.room(need.resources, start_ms, end_ms) or 0 for line in lines.values()]
+        if sum(min(room, 1 if need.distinct_nodes else need.slots) for room in rooms) >= need.slots:
+            return start_ms
+    return None
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_gang_starts_when_a_look_at_every_node_at_every_moment_says(seed: int) -> None:
+    rng = Random(seed)
+    rows = [(rng.randint(1, 20), rng.randrange(6), rng.randint(1, 3)) for _ in range(14)]
+    outlook = Outlook(index_of(*[rng.randint(0, 2) for _ in range(6)]), ends(*rows), NOW)
+    for _ in range(6):
+        asked = Requirement(resources(rng.randint(1, 3)), rng.randint(2, 5), distinct_nodes=rng.random() < 0.5)
+        run_ms = rng.choice((None, rng.randint(1, 12)))
+        wanted = looked_at_all(outlook, asked, 0b111111, run_ms)
+        found = outlook.reserve(asked, 0b111111, run_ms)
+        assert (None if found is None else found.start_ms) == wanted

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.performance import FADES_AT, Performance, PerformanceState, kind_of, node_class
+from domain.indices.performance import FADES_AT, Performance, PerformanceState, kind_of, node_class
 from tests.builders import resources, spec
 from tests.strategies import amounts, node_attributes
 

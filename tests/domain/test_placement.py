@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 import domain.policies.builtin  # noqa: F401  (registers the policies that stand beside a placement in a set)
 from domain.errors import PolicyInvalid
 from domain.farm import Farm
+from domain.indices.nodeindex import bits
+from domain.indices.performance import Performance, node_class
 from domain.job.values import Job
-from domain.nodeindex import bits
-from domain.performance import Performance, node_class
 from domain.policies import FAMILIES, Context, Policies, made
 from domain.policies.placement import Figures, Power, WorstFit, power_figures
 from domain.resources import NOTHING

@@ -7,7 +7,7 @@ import pytest
 from domain.decisions import Blocked, Place, Plan, Reason, ReasonCode, segment_name
 from domain.job.values import Attempt, Job, Placement, PlacementReason, Priority
 from domain.node import NodeStatus
-from domain.planner import plan
+from domain.planning.planner import plan
 from domain.policies import Policies
 from tests.builders import FIFO, HOUR, NOW, STRICT, client, farm, having, job, need, node, placements, running
 

@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given
 from msgspec.structs import replace
 
-from domain import planner
 from domain.cycle import POLICY_STREAM, PoliciesAdopted
 from domain.decisions import Plan
 from domain.farm import Farm
 from domain.job.values import Job
-from domain.openings import Outlook
-from domain.planner import plan
+from domain.planning import waiting
+from domain.planning.openings import Outlook
+from domain.planning.planner import plan
 from domain.policies import Policies
 from tests.builders import NOW, farm
 from tests.contents import amount_of, check_index, contents, levels_of
-from tests.history import History, histories, run_cycle
+from tests.history import History, book, histories, let_work_make_way, limit_to_partition, run_cycle
 from tests.oracle import FOR_ROOM, SCORES, Held, Oracle, differing, expected, gangs_of, name_of, one_by_one
 from tests.random_farms import ALL_POLICIES, BACKFILLS, farms, policies, random_farm
 
@@ -208,7 +208,7 @@ def test_one_reservation_is_the_same_by_either_method(monkeypatch: pytest.Monkey
     rng = Random(1)
     on = [random_farm(rng) for _ in range(1_000)]
     short = [plan(each, EASY[at % len(EASY)], NOW) for at, each in enumerate(on)]
-    monkeypatch.setattr(planner, "Shadow", Outlook)
+    monkeypatch.setattr(waiting, "Shadow", Outlook)
     for at, each in enumerate(on):
         assert plan(each, EASY[at % len(EASY)], NOW) == short[at], story(each)
     assert sum(bool(made.reserved) for made in short) > 100
@@ -252,13 +252,13 @@ def test_decisions_come_in_the_order_of_the_queue(on: Farm, by: Policies) -> Non
     assert keys == sorted(keys), story(on)
 
 
-@given(histories(), policies)
+@given(histories(without=(book, let_work_make_way, limit_to_partition)), policies)
 def test_a_farm_with_a_past_is_planned_as_plain_loops_would(history: History, by: Policies) -> None:
     made = plan(history.farm, by, history.now_ms)
     check(made, history.farm, by, history.now_ms, str(history))
 
 
-@given(histories())
+@given(histories(without=(book, let_work_make_way, limit_to_partition)))
 def test_one_cycle_starts_all_that_can_start(history: History) -> None:
     history.write(POLICY_STREAM, PoliciesAdopted(at_ms=history.now_ms, policies=GREEDY))
     run_cycle(history, 0)

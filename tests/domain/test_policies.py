@@ -9,7 +9,7 @@ import pytest
 from domain.errors import PolicyInvalid
 from domain.job.values import Job, Priority
 from domain.messages import Value
-from domain.planner import plan
+from domain.planning.planner import plan
 from domain.policies import FAMILIES, ClientPolicies, Context, OrderKey, Policies, made, register
 from domain.policies.backfill import Conservative, Depth, Easy, Greedy, NoBackfill
 from domain.policies.order import ByPriority, Fifo
@@ -37,11 +37,14 @@ def shortest_name() -> Iterator[None]:
 
 BUILT_IN = {
     "order": "edf f1 f2 f3 f4 fcfs fifo multifactor priority saf sjf slack unicef unicep wfp3",
-    "priority": "ageing combined fair given inherited urgent",
+    "priority": "ageing combined fair fair-share given inherited urgent",
     "estimate": "predicted requested",
     "filter": "client-pools dedicated gpu-nodes-for-gpu-jobs large-memory-nodes",
     "placement": "best-fit first-fit power specialized spread weighted worst-fit",
     "backfill": "conservative depth easy greedy none",
+    "sharing": "lending none",
+    "preemption": "checkpoint none requeue suspend",
+    "energy": "balanced efficiency night-savings performance",
 }
 
 

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from domain.decisions import Segment, shape_name
+from domain.indices.queue import NO_END, Line, Queue
 from domain.job.values import Job, JobStatus, Priority
-from domain.queue import Line, Queue
 from tests.builders import job, need
 
 places = st.tuples(st.integers(0, 6), st.sampled_from("abc"))
@@ -91,6 +91,19 @@ def test_the_queue_holds_just_the_jobs_that_may_start(steps: list[tuple[int, dic
         }
         assert {job_id for job_id in now if job_id in queue} == {j for line in expected.values() for _, j in line}
         assert len(queue) == sum(map(len, expected.values()))
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=30))
+def test_a_line_knows_its_shortest_job(steps: list[tuple[int, bool]]) -> None:
+    """Whether or not somebody asks in between; some jobs may run for ever, and some are equally short."""
+    queue = Queue()
+    jobs = {f"job-{at}": job(f"job-{at}", walltime_ms=(None, 7, 3, 3, 9, 5)[at], submitted_ms=at) for at in range(6)}
+    for at, ask in steps:
+        each = jobs[f"job-{at}"]
+        (queue.drop if each.spec.job_id in queue else queue.settle)(each)
+        for line in queue.lines.values() if ask else ():
+            here = [jobs[job_id].spec.walltime_ms or NO_END for _, job_id in line]
+            assert line.shortest_ms(jobs) == min(here)
 
 
 def test_dropping_a_job_that_is_not_in_changes_nothing() -> None:

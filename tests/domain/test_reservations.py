@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from domain.decisions import Blocked, Plan, Reason, ReasonCode, Reserved, segment_name
 from domain.job.values import Attempt, Priority
-from domain.planner import plan
+from domain.planning.planner import plan
 from domain.policies import Policies
 from tests.builders import NOW, SECOND, client, farm, job, need, node, placements, running
 

@@ -8,10 +8,10 @@ from msgspec.structs import replace
 
 import domain.policies.builtin  # noqa: F401  (registers the built-in policies)
 from domain.farm import Farm
+from domain.indices.performance import Performance
 from domain.job.values import Job
 from domain.node import Attributes
-from domain.performance import Performance
-from domain.planner import plan
+from domain.planning.planner import plan
 from domain.policies import Context, Policies, made
 from domain.policies.suited import DOUBTS, SuitedNodes, is_urgent, latest_start_ms, span_ms, speeds_of
 from tests.builders import NOW, client, farm, job, need, node

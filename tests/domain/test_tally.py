@@ -2,8 +2,8 @@
 
 from msgspec.structs import replace
 
+from domain.indices.tally import Tally
 from domain.job.values import Attempt, Job, JobStatus
-from domain.tally import Tally
 from tests.builders import NOW, job
 
 WAITS = job("job-1", queued=False)

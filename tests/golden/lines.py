@@ -12,13 +12,27 @@ from typing import Any, get_args
 import msgspec
 
 from adapters.store.log import Row
-from application.decider import CHECKPOINT, CLIENT, DEPENDENCY, JOB, NODE, WORKFLOW, Aggregate
+from application.decider import (
+    CHECKPOINT,
+    CLIENT,
+    DEPENDENCY,
+    EXTERNAL,
+    JOB,
+    NODE,
+    PARTITION,
+    RESERVATION,
+    WORKFLOW,
+    Aggregate,
+)
 from domain.checkpoint import CheckpointEvent
 from domain.client import ClientEvent
 from domain.dependency import DependencyEvent
 from domain.job.events import JobEvent
 from domain.messages import Event, StreamId
 from domain.node import NodeEvent
+from domain.observed import ObservedExternally
+from domain.partition import PartitionEvent
+from domain.reservation import ReservationEvent
 from domain.workflow import WorkflowEvent
 
 FOLDER = Path(__file__).parent
@@ -29,8 +43,12 @@ FAMILIES = (
     (WorkflowEvent, WORKFLOW),
     (DependencyEvent, DEPENDENCY),
     (CheckpointEvent, CHECKPOINT),
+    (PartitionEvent, PARTITION),
+    (ReservationEvent, RESERVATION),
 )
-AGGREGATES: dict[type[Event], Aggregate] = {kind: family for kinds, family in FAMILIES for kind in get_args(kinds)}
+AGGREGATES: dict[type[Event], Aggregate] = {kind: family for kinds, family in FAMILIES for kind in get_args(kinds)} | {
+    ObservedExternally: EXTERNAL
+}
 
 
 class Line(msgspec.Struct, frozen=True):

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from domain import intervals
+from domain.forecasting.promises import ForecastsMade, ForecastsScored
 from domain.job import events as e
 from domain.messages import Recorded
 from domain.node import NodeOnline, NodeRegistered
+from domain.reservation import ReservationMade
 from projections.projection import Projection
 from projections.runner import PROJECTIONS, ProjectionRunner
 from projections.story import event_sentence
@@ -102,6 +104,30 @@ def fold_nodes(log: Log) -> None:
             used[event.node_id] = [0, 0, 0]
 
 
+def fold_reservations(log: Log) -> None:
+    """What is booked, by id: a look at every event for the few that are about that."""
+    booked: dict[str, list[Any]] = {}
+    for _, stream, _, event, _ in log:
+        if type(event) is ReservationMade:
+            booked[stream] = [event.owner, event.nodes, event.window]
+
+
+def fold_preemptions(log: Log) -> None:
+    """Claims by job, and who makes way for them: a look at every event that could end one of these."""
+    claims: dict[str, list[Any]] = {}
+    leaving: dict[tuple[str, int], str] = {}
+    for _, stream, _, event, _ in log:
+        kind = type(event)
+        if kind is e.RoomClaimed:
+            claims[stream] = [event.at_ms, event.mode, event.why, event.places, 0]
+            leaving |= {(victim.job_id, victim.attempt): stream for victim in event.victims}
+        elif kind is e.TasksPlaced:
+            claims.pop(stream, None)
+        elif kind is e.TasksSucceeded or kind is e.TasksFailed:
+            for end in event.ends:
+                leaving.pop((stream, end.attempt), None)
+
+
 def _move(amounts: list[int], need: Any, times: int) -> None:
     amounts[0] += need.millicores * times
     amounts[1] += need.memory_mib * times
@@ -135,8 +161,37 @@ def fold_utilization(log: Log) -> None:  # noqa: C901 (as above)
             levels[event.node_id] = [0, 0, 0]
 
 
+def fold_usage(log: Log) -> None:
+    """Steps per quarter of an hour of the levels of each client on each node; nobody's share is worked out."""
+    levels: dict[str, list[int]] = {}
+    steps: dict[tuple[str, int], list[int]] = {}
+    jobs: dict[str, tuple[str, Any]] = {}
+    live: dict[tuple[str, int], str] = {}
+    for _, stream, _, event, _ in log:
+        kind = type(event)
+        if kind is e.JobSubmitted:
+            jobs[stream] = (event.spec.client_id, event.spec.requirement.resources)
+        elif kind is e.TasksPlaced:
+            client_id, need = jobs[stream]
+            for placement in event.placements:
+                name, count = f"{placement.nodes[0][0]} {client_id}", intervals.size(placement.tasks)
+                for number in range(placement.first_attempt, placement.first_attempt + count):
+                    live[stream, number] = name
+                _step(levels, steps, name, event.at_ms, need, count, 900_000)
+        elif kind is e.TasksSucceeded or kind is e.TasksFailed:
+            need = jobs[stream][1]
+            for end in event.ends:
+                _step(levels, steps, live.pop((stream, end.attempt)), event.at_ms, need, -1, 900_000)
+
+
 def _step(
-    levels: dict[str, list[int]], steps: dict[tuple[str, int], list[int]], name: str, at_ms: int, need: Any, times: int
+    levels: dict[str, list[int]],
+    steps: dict[tuple[str, int], list[int]],
+    name: str,
+    at_ms: int,
+    need: Any,
+    times: int,
+    row_ms: int = 60_000,
 ) -> None:
     level = levels.get(name)
     if level is None:
@@ -144,11 +199,41 @@ def _step(
     level[0] += need.millicores * times
     level[1] += need.gpus * times
     level[2] += times
-    minute, offset = divmod(at_ms, 60_000)
-    known = steps.get((name, minute))
+    part, offset = divmod(at_ms, row_ms)
+    known = steps.get((name, part))
     if known is None:
-        known = steps[name, minute] = []
+        known = steps[name, part] = []
     known += (offset, *level)
+
+
+def fold_shares(log: Log) -> None:
+    """What every client holds and waits for, in cores and GPUs."""
+    used: dict[str, list[int]] = {}
+    waits: dict[str, list[int]] = {}
+    jobs: dict[str, tuple[str, Any]] = {}
+    for _, stream, _, event, _ in log:
+        kind = type(event)
+        if kind is e.JobSubmitted:
+            spec = event.spec
+            jobs[stream] = spec.client_id, spec.requirement.resources
+            _move(waits.setdefault(spec.client_id, [0, 0, 0]), spec.requirement.resources, intervals.size(spec.tasks))
+        elif kind is e.TasksPlaced:
+            client_id, need = jobs[stream]
+            for placement in event.placements:
+                count = intervals.size(placement.tasks)
+                _move(waits[client_id], need, -count)
+                _move(used.setdefault(client_id, [0, 0, 0]), need, count)
+        elif kind in (e.TasksSucceeded, e.TasksFailed):
+            client_id, need = jobs[stream]
+            _move(used[client_id], need, -len(event.ends))
+
+
+def fold_forecasts(log: Log) -> None:
+    """Who has a forecast: none of these jobs has a deadline, so there is nothing but to look."""
+    rows = []
+    for position, _, _, event, _ in log:
+        if type(event) in (ForecastsMade, ForecastsScored):
+            rows += [(position, row) for row in event.rows]
 
 
 def fold_audit(log: Log) -> None:
@@ -165,7 +250,12 @@ def fold_audit(log: Log) -> None:
 FLOORS: dict[str, Callable[[Log], None]] = {
     "queue": fold_queue,
     "nodes": fold_nodes,
+    "reservations": fold_reservations,
+    "preemptions": fold_preemptions,
     "utilization": fold_utilization,
+    "usage": fold_usage,
+    "shares": fold_shares,
+    "forecasts": fold_forecasts,
     "audit": fold_audit,
 }
 

@@ -9,6 +9,7 @@ from domain.dependency import DeclareDependency
 from domain.job import commands as c
 from domain.job.values import FailureClass, StopCause
 from domain.log_level import LogLevel
+from domain.resources import Resources
 from projections import audit
 from projections.audit import AuditFilter, Outcome
 from tests.builders import NOW
@@ -38,8 +39,8 @@ def world() -> World:
     return made
 
 
-def made_of(cores: int) -> node.Resources:
-    return node.Resources(cores * 1000)
+def made_of(cores: int) -> Resources:
+    return Resources(cores * 1000)
 
 
 def positions(connection: Connection, **which: object) -> list[int]:

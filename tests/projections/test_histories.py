@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
-from domain import blockers, intervals
+from domain import intervals
 from domain.decisions import Reason, ReasonCode
 from domain.farm import Farm
+from domain.job.events import TasksResumed, TasksSuspended
 from domain.job.values import Job, attempt_id
 from domain.node import Node
+from domain.planning import blockers
 from domain.resources import NOTHING, Resources
 from domain.workflow import Workflow
 from projections import audit, nodes, queue, utilization
@@ -97,7 +99,8 @@ def check_job(connection: Connection, state: Job) -> None:
     assert view is not None
     assert (view.status, view.priority, view.deadline_ms) == (state.status, state.priority, state.deadline_ms)
     assert (view.held, view.paused, view.ended_ms) == (state.held, state.paused, state.ended_ms)
-    sets = (state.waiting, state.succeeded, state.failed, state.cancelled)
+    waiting = intervals.union(state.waiting, state.gated)  # whoever waits for approval waits, too
+    sets = (waiting, state.succeeded, state.failed, state.cancelled)
     assert (view.waiting, view.succeeded, view.failed, view.cancelled) == tuple(map(intervals.size, sets))
     assert view.delayed == sum(intervals.size(tasks) for _, tasks in state.delayed)
     assert (view.running, view.attempts) == (len(state.live), state.next_attempt - 1)
@@ -121,12 +124,12 @@ def check_node(connection: Connection, state: Node, history: History) -> None:
     assert view is not None
     flags = (view.status, view.draining, view.suspected, view.retired, view.why)
     assert flags == (state.status, state.draining, state.suspected, state.retired, state.why)
-    assert (view.capacity, view.attributes) == (state.capacity, state.attributes)
+    assert (view.capacity, view.attributes, view.asleep) == (state.capacity, state.attributes, state.asleep)
     used, attempts = NOTHING, 0
     for job in history.farm.jobs.values():
         for attempt in job.live.values():
             slots = dict(attempt.nodes).get(state.node_id, 0)
-            used = used.plus(job.spec.requirement.resources, slots)
+            used = used.plus(attempt.held(job.spec.requirement.resources), slots)
             attempts += slots > 0
     assert (view.used, view.attempts) == (used, attempts)
 
@@ -173,6 +176,7 @@ def held(events: list[Any], from_ms: int, to_ms: int) -> int:
     total = 0
     per_slot: dict[str, Resources] = {}
     placed: dict[tuple[str, int], tuple[int, int]] = {}
+    asked: dict[tuple[str, int], int] = {}
     for recorded_event in events:
         event, stream = recorded_event.event, recorded_event.stream
         if hasattr(event, "spec"):
@@ -181,6 +185,13 @@ def held(events: list[Any], from_ms: int, to_ms: int) -> int:
             for at, _ in enumerate(intervals.members(placement.tasks)):
                 amount = per_slot[stream].millicores * sum(slots for _, slots in placement.nodes)
                 placed[stream, placement.first_attempt + at] = (event.at_ms, amount)
+                asked[stream, placement.first_attempt + at] = amount
+        if isinstance(event, TasksSuspended | TasksResumed):
+            for number in event.attempts:
+                began, amount = placed[stream, number]
+                total += amount * overlap(began, event.at_ms, from_ms, to_ms)
+                cores = asked[stream, number] if isinstance(event, TasksResumed) else 0
+                placed[stream, number] = (event.at_ms, cores)
         over = [end.attempt for end in getattr(event, "ends", ())]
         if type(event).__name__ == "TasksLost":
             over = event.attempts

@@ -10,7 +10,7 @@ from domain.cycle import CycleDecided, cycle_stream
 from domain.decisions import Blocked, Reason, ReasonCode, Reserved, segment_name
 from domain.dependency import BypassDependency, DeclareDependency, FailDependency, SatisfyDependency, dependency_id
 from domain.job import commands as c
-from domain.job.values import FailureClass, JobStatus, Priority, StopCause
+from domain.job.values import FailureClass, JobStatus, Priority, Progressive, StopCause
 from domain.messages import Event
 from domain.workflow import ArchiveWorkflow, EndWorkflow, SubmitWorkflow
 from projections import queue
@@ -147,6 +147,28 @@ def test_a_paused_job_waits_for_whoever_paused_it_although_all_its_tasks_run(eng
         job = queue.job(connection, "job-1")
     assert job is not None
     assert (job.blocker, job.why, job.paused_by) == ("", "", "")
+
+
+def test_a_job_whose_first_tasks_ran_waits_for_approval(engine: Engine, world: World) -> None:
+    """The others are in nobody's way meanwhile: reasons of their segment are not theirs."""
+    world.submit("job-1", tasks="1-4", progressive=Progressive(every=2, approve=True))
+    world.place("job-1", "1,3", "n1")
+    world.place("job-1", "4", "n1")
+    segment = segment_name("studio", Priority.MEDIUM, spec("job-1").requirement)
+    world.record(
+        cycle_stream(NOW),
+        CycleDecided(at_ms=NOW, position=1, blocked=(Blocked(segment, (Reason(ReasonCode.RESOURCES_SHORT),)),)),
+    )
+    with folded(engine, world, queue.PROJECTION) as connection:
+        job = queue.job(connection, "job-1")
+    assert job is not None
+    assert (job.waiting, job.blocker) == (1, "1 of its tasks wait for approval (`milepost approve`)")
+    assert [reason.code for reason in job.blockers] == [ReasonCode.APPROVAL]
+    world.do(c.ApproveJob(job_id="job-1"))
+    with folded(engine, world, queue.PROJECTION) as connection:
+        job = queue.job(connection, "job-1")
+    assert job is not None
+    assert ReasonCode.APPROVAL not in [reason.code for reason in job.blockers]
 
 
 def test_jobs_are_found_by_status_client_workflow_and_text(engine: Engine, world: World) -> None:

@@ -156,7 +156,7 @@ def test_one_projection_can_be_rebuilt_alone(engine: Engine, world: World) -> No
 
 
 def test_only_known_projections_can_be_rebuilt(engine: Engine, world: World) -> None:
-    with pytest.raises(ProjectionNotFound, match="there are queue, nodes, utilization, audit"):
+    with pytest.raises(ProjectionNotFound, match=r"there are queue, nodes, .*utilization, .*audit"):
         runner_of(engine, world).rebuild(["timeline"])
 
 

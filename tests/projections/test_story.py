@@ -7,25 +7,47 @@ import msgspec
 import pytest
 
 from domain import checkpoint as k
-from domain import client, node, workflow
+from domain import client, node, partition, workflow
 from domain import dependency as d
 from domain.catalog import TOPICS
 from domain.cycle import CommandRefused, CycleDecided, PoliciesAdopted
 from domain.decisions import Blocked, Reason, ReasonCode, Reserved
+from domain.forecasting.promises import ForecastsMade, ForecastsScored, Promise, Score, Word
 from domain.job import events as e
 from domain.job.values import (
     AttemptEnd,
+    ClaimedPlace,
     FailureClass,
     Job,
+    JobStatus,
     Placement,
     PlacementReason,
+    PreemptedAttempt,
+    PreemptionCause,
+    PreemptionMode,
     Priority,
+    Protection,
     StopCause,
+    Victim,
 )
 from domain.messages import Event, Meta, Recorded, topic_of
+from domain.observed import ObservedExternally
 from domain.policies import Policies
+from domain.reservation import (
+    MAINTENANCE,
+    Owner,
+    OwnerKind,
+    Repetition,
+    ReservationActivated,
+    ReservationCancelled,
+    ReservationChanged,
+    ReservationEnded,
+    ReservationMade,
+)
+from domain.time_range import TimeRange
+from domain.undo import CommandUndone
 from projections.story import event_sentence, failure_text, sentence
-from tests.builders import NOW, WHY, need, resources
+from tests.builders import NOW, WHY, having, need, resources
 from tests.projections.world import spec
 
 JOB: dict[str, Any] = {"at_ms": NOW, "job_id": "job-1"}
@@ -38,6 +60,8 @@ BIG = need(8, memory_mib=65_536, gpus=1)
 ENDED = AttemptEnd(4, 7, exit_code=3, failure=FailureClass.EXIT, started_ms=NOW, ended_ms=NOW + 200_000)
 CHOICE = PlacementReason("best-fit", "priority", 0.875, 3)
 BLOCKED = Blocked("studio/high/0011", (Reason(ReasonCode.NO_NODES),), 12)
+
+WINDOW, SHOW = TimeRange(NOW, NOW + 3_600_000), Owner(OwnerKind.CLIENT, "show")
 
 TOLD: list[tuple[Event, str]] = [
     (
@@ -102,6 +126,47 @@ TOLD: list[tuple[Event, str]] = [
         e.TasksSucceeded(**JOB, ends=(AttemptEnd(4, 7), AttemptEnd(5, 8))),
         "Tasks 7-8 of job-1 succeeded.",
     ),
+    (
+        e.RoomClaimed(
+            **JOB,
+            client_id="studio",
+            mode=PreemptionMode.SUSPEND,
+            why=PreemptionCause.PRIORITY,
+            places=(ClaimedPlace((("n1", 1),)), ClaimedPlace((("n2", 1),))),
+            victims=(Victim("job-2", 3, 0, (("n1", 1),)), Victim("job-3", 1, 0, (("n2", 1),))),
+            considered=4,
+        ),
+        "Room on n1, n2 is held for 2 tasks of job-1, because its priority is higher: job-2, job-3 make way "
+        "(suspended); of 4 ways this was the best.",
+    ),
+    (e.ClaimReleased(**JOB, why="held"), "No room is held for job-1 any more (held)."),
+    (
+        e.TasksPreempted(
+            **JOB,
+            attempts=(PreemptedAttempt(4, 7, 60_000, 60_000),),
+            preemptor="job-9",
+            mode=PreemptionMode.REQUEUE,
+            why=PreemptionCause.DEADLINE,
+        ),
+        "Attempt 4 of job-1 makes way for job-9 and loses 1 min of work.",
+    ),
+    (
+        e.TasksSuspended(**JOB, attempts=(4, 5), preemptor="job-9"),
+        "Attempts 4-5 of job-1 stand still for job-9, memory kept, cores given back.",
+    ),
+    (e.TasksResumed(**JOB, attempts=(4,)), "Attempt 4 of job-1 has its cores again and can go on."),
+    (
+        e.JobProtectionChanged(**JOB, protection=Protection(after_checkpoint=True), before=None, why="long"),
+        "job-1 may now be interrupted only after a checkpoint (long).",
+    ),
+    (
+        e.JobProtectionChanged(**JOB, protection=None, before=None),
+        "job-1 may now be interrupted as its client's contract says.",
+    ),
+    (
+        client.ClientProtectionChanged(at_ms=NOW, client_id="lab", protection=Protection(never=True), before=None),
+        "Work of client lab may now be interrupted never.",
+    ),
     (e.TasksFailed(**JOB, ends=(ENDED,)), "Task 7 of job-1 failed after 3 min 20 s: exit code 3."),
     (
         e.TasksLost(**JOB, node_id="n1", attempts=(4,), tasks="7"),
@@ -155,6 +220,21 @@ TOLD: list[tuple[Event, str]] = [
     ),
     (client.ClientSuspended(**CLIENT, why="unpaid"), "Client studio was suspended (unpaid)."),
     (client.ClientReinstated(**CLIENT), "Client studio is welcome again."),
+    (
+        partition.PartitionDefined(at_ms=NOW, partition="gpu", terms=partition.Terms(("n1", "n2"), limit_percent=50)),
+        "Partition gpu was defined: n1, n2, at most 50 % of it in all.",
+    ),
+    (
+        partition.PartitionChanged(
+            at_ms=NOW,
+            partition="gpu",
+            why="nights are short",
+            terms=partition.Terms(("n1",), (having("gpu", "a100"),), ("lab",), 3, 100, 25, 7_200_000, 3_600_000),
+        ),
+        "Partition gpu is now n1 and all with gpu a100, for lab, at most 3 tasks at once, at most 25 % of it for a "
+        "client, jobs of at most 2 h, 1 h for a job that does not say (nights are short).",
+    ),
+    (partition.PartitionRemoved(at_ms=NOW, partition="gpu", why="sold"), "Partition gpu was removed (sold)."),
     (
         workflow.WorkflowSubmitted(**FLOW, name="shot 040", client_id="studio", jobs=("job-1", "job-2")),
         "Workflow wf-1 “shot 040” of studio was submitted with 2 jobs.",
@@ -218,9 +298,84 @@ TOLD: list[tuple[Event, str]] = [
         "The command hold-job on job-1 was refused: it ended. 3 more like it were not recorded.",
     ),
     (
+        ObservedExternally(
+            at_ms=NOW,
+            stream_id="external-job-j7",
+            what="job",
+            changes={"status": "done", "note": "x" * 41, "n": 2},
+            forgotten=("mood",),
+            why="it said so",
+        ),
+        "From outside, job j7 was seen with status done, note, n 2, no mood (it said so).",
+    ),
+    (
+        CommandUndone(at_ms=NOW, command_id="cmd-1", actor="user:ada", changes=2, why="the wrong list"),
+        "The command cmd-1 of user:ada was undone: 2 changes (the wrong list).",
+    ),
+    (
+        ForecastsMade(at_ms=NOW, rows=(Promise("job-1", NOW, Word.LATE), Promise("job-2", NOW, Word.AHEAD))),
+        "It was forecast when 2 jobs with a deadline will end: 1 ahead, 1 late.",
+    ),
+    (
+        ForecastsScored(at_ms=NOW, rows=(Score("job-1", NOW, JobStatus.COMPLETED, 3, NOW - 1, late=True),)),
+        "The forecasts of 1 job were held against their ends: 1 late.",
+    ),
+    (
+        ReservationMade(
+            at_ms=NOW,
+            reservation_id="resv-1",
+            owner=MAINTENANCE,
+            nodes=("n1", "n2"),
+            window=WINDOW,
+            repeat=Repetition(604_800_000, times=4),
+            forced=("job-1 would be stopped",),
+            why="disks",
+        ),
+        "Reservation resv-1: 2 nodes (n1, n2) were set aside for maintenance from 2026-09-21 14:13:20 UTC for 1 h, "
+        "every 7 d, 4 times in all (disks). Overruled: job-1 would be stopped.",
+    ),
+    (
+        ReservationChanged(at_ms=NOW, reservation_id="resv-1", window=WINDOW, before_ms=NOW),
+        "The window of reservation resv-1 ends at 2026-09-21 15:13:20 UTC, not at 2026-09-21 14:13:20 UTC.",
+    ),
+    (
+        ReservationActivated(
+            at_ms=NOW, reservation_id="resv-1", owner=SHOW, occurrence=1, window=WINDOW, nodes=("n1",), busy=("n1",)
+        ),
+        "Window 1 of reservation resv-1 began: 1 node for client show until 2026-09-21 15:13:20 UTC; n1 still at work, "
+        "which it waits for.",
+    ),
+    (
+        ReservationEnded(
+            at_ms=NOW,
+            reservation_id="resv-1",
+            owner=SHOW,
+            occurrence=1,
+            window=WINDOW,
+            nodes=("n1",),
+            missed=1,
+            next=WINDOW,
+            next_occurrence=3,
+        ),
+        "Window 1 of reservation resv-1 is over. 1 window went by unattended. "
+        "The next one begins at 2026-09-21 14:13:20 UTC.",
+    ),
+    (
+        ReservationCancelled(at_ms=NOW, reservation_id="resv-1", owner=SHOW, nodes=("n1",), why="no need"),
+        "Reservation resv-1 of 1 node for client show was cancelled (no need).",
+    ),
+    (
         PoliciesAdopted(at_ms=NOW, policies=Policies()),
         "Policies version 1 are in force: order priority, placement best-fit, backfill greedy.",
     ),
+    (
+        PoliciesAdopted(at_ms=NOW, policies=Policies(version=2, energy="night-savings"), why="power is dear"),
+        "Policies version 2 are in force: order priority, placement best-fit, backfill greedy, energy night-savings "
+        "(power is dear).",
+    ),
+    (node.NodeStopping(at_ms=NOW, node_id="n1", why="it is idle"), "Node n1 was told to power down (it is idle)."),
+    (node.NodeStarting(at_ms=NOW, node_id="n1"), "Node n1 was told to power up."),
+    (e.JobApproved(**JOB, tasks="2-4"), "Tasks 2-4 of job-1 may go on: its first tasks were approved."),
 ]
 
 

@@ -42,6 +42,33 @@ REASONS: list[tuple[Reason, str]] = [
         "client studio may use only 0 tasks more, and a task needs 1 task",
     ),
     (Reason(ReasonCode.CLIENT_SUSPENDED, "studio"), "client studio is suspended"),
+    (
+        Reason(ReasonCode.GUARANTEE, "film", "millicores", 4_000, 2_500),
+        "a task needs 4 cores, and 2.5 cores are left beside what client film is guaranteed",
+    ),
+    (Reason(ReasonCode.GUARANTEE, "film"), "the room is wanted by client film, who is guaranteed it and waits"),
+    (
+        Reason(ReasonCode.BORROW_LIMIT, "studio", "gpus", 2, 1),
+        "client studio uses its guarantee and may borrow only 1 GPU more; a task needs 2 GPUs",
+    ),
+    (
+        Reason(ReasonCode.PARTITION_LIMIT, "night", "tasks", 1, 0),
+        "the jobs of partition night may use only 0 tasks more, and a task needs 1 task",
+    ),
+    (
+        Reason(ReasonCode.PARTITION_CLIENT, "night", "millicores", 2_000, 1_000),
+        "its client may use only 1 core more of partition night, and a task needs 2 cores",
+    ),
+    (Reason(ReasonCode.PARTITION_CLOSED, "night"), "its client may not use partition night any more"),
+    (
+        Reason(ReasonCode.PARTITION_WALLTIME, "night", "walltime_ms", 7_200_000, 3_600_000),
+        "it may run for 2 h, and partition night lets jobs run for 1 h",
+    ),
+    (
+        Reason(ReasonCode.PARTITION_WALLTIME, "night", "walltime_ms", 0, 3_600_000),
+        "it has no walltime, and partition night lets jobs run for 1 h at most",
+    ),
+    (Reason(ReasonCode.PARTITION_EMPTY, "night"), "partition night has no node that could hold it"),
     (Reason(ReasonCode.NO_NODES), "no node takes work now"),
     (Reason(ReasonCode.ATTRIBUTE_MISSING, "os"), "no node has the attribute os as it is needed"),
     (
@@ -52,12 +79,26 @@ REASONS: list[tuple[Reason, str]] = [
         Reason(ReasonCode.TOO_LARGE, "", "nodes", 8, 3),
         "needs 8 nodes at once, but the farm can never give more than 3 nodes",
     ),
-    (Reason(ReasonCode.NODES_UNAVAILABLE), "all nodes that could hold it are offline, draining or in maintenance"),
+    (
+        Reason(ReasonCode.NODES_UNAVAILABLE),
+        "all nodes that could hold it are offline, asleep, draining or in maintenance",
+    ),
     (
         Reason(ReasonCode.RESOURCES_SHORT, "", "gpus", 2, 1, "n3"),
         "needs 2 GPUs; n3 comes closest with 1 GPU free",
     ),
     (Reason(ReasonCode.SLOTS_SHORT, "", "slots", 16, 12), "needs 16 slots at once; 12 are free"),
+    (
+        Reason(ReasonCode.CHEAPER_LATER, until_ms=NOW),
+        "waits until energy costs less, at 2026-09-21 14:13:20 UTC",
+    ),
+    (
+        Reason(ReasonCode.POWER_CAP, "", "watts", 50, 20),
+        "would draw 50 W, but the farm may draw only 20 W more",
+    ),
+    (Reason(ReasonCode.APPROVAL, needed=3), "3 of its tasks wait for approval (`milepost approve`)"),
+    (Reason(ReasonCode.ROOM_CLAIMED, node_id="n1"), "work on n1 makes way for it, and has not left yet"),
+    (Reason(ReasonCode.SUSPENDED_FIRST, "job-1", node_id="n1"), "job-1, suspended on n1, goes on first"),
     (Reason(ReasonCode.BEHIND_HEAD, "job-1"), "job-1 is before it in the queue and must start first"),
     (
         Reason(ReasonCode.BEHIND_HEAD, "job-1", until_ms=NOW),
@@ -66,6 +107,14 @@ REASONS: list[tuple[Reason, str]] = [
     (
         Reason(ReasonCode.FILTERED, "client-pools"),
         "the filter client-pools keeps it off all nodes that have room for it",
+    ),
+    (
+        Reason(ReasonCode.MAINTENANCE, "resv-1", "", 7_200_000, 3_600_000, "n1", NOW),
+        "needs 2 h, and n1 is set aside for maintenance in 1 h until 2026-09-21 14:13:20 UTC (resv-1)",
+    ),
+    (
+        Reason(ReasonCode.RESERVED, "resv-2", node_id="n1", until_ms=NOW),
+        "n1 is set aside for others until 2026-09-21 14:13:20 UTC (resv-2)",
     ),
 ]
 

@@ -6,8 +6,8 @@ whenever something changes. `round-robin` gives each task to the next node in tu
 
 import msgspec
 
+from domain.indices.nodeindex import NodeIndex
 from domain.job.values import Job
-from domain.nodeindex import NodeIndex
 from domain.policies import Context, Policies, register
 
 

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from application.simulation.synthetic_farm import HOUR_S, STUDIO, outages
-from domain.planner import plan
+from domain.planning.planner import plan
 from domain.policies import Policies
 from tests.builders import farm as built
 from tests.builders import job, node

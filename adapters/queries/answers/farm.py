@@ -2,6 +2,7 @@
 
 from adapters.queries.answers.jobs import DependencyAnswer, JobLine
 from adapters.queries.answers.parts import Answer, ResourcesAnswer
+from adapters.queries.answers.reservations import BookedAnswer
 from domain.job.values import JobStatus
 from domain.node import NodeStatus
 
@@ -42,12 +43,18 @@ class NodeLine(Answer, frozen=True, kw_only=True):
     draining: bool
     suspected: bool
     retired: bool
+    asleep: bool
+    """Whether it was powered down to save energy, and can be powered up."""
     why: str
     capacity: ResourcesAnswer
     used: ResourcesAnswer
     """What the attempts placed there hold."""
     attempts: int
     attributes: dict[str, tuple[str, ...]]
+    partitions: list[str]
+    booked: list[BookedAnswer]
+    """Reservations with the node, the earliest window first."""
+    """To which it belongs, by name."""
 
 
 class NodesAnswer(Answer, frozen=True, kw_only=True):
@@ -107,6 +114,9 @@ class ClientLine(Answer, frozen=True, kw_only=True):
     limit_percent: int
     max_tasks: int | None
     tier: str
+    borrow: bool
+    borrow_percent: int
+    lend: bool
     running_tasks: int
     used_millicores: int
     used_gpus: int

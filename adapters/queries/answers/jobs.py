@@ -103,8 +103,14 @@ class AttemptAnswer(Answer, frozen=True, kw_only=True):
     checkpoint_id: str | None
     partial_path: str | None
     partial_quality: int | None
+    partial_cost_ms: int
+    """How long all its partial results took to make, as far as it said."""
     output_log: str
     """Path of what it printed; the file is there once it has started."""
+    preempted_by: str | None = None
+    """The job for which it made way, if it did."""
+    suspended_ms: int | None = None
+    """Since when it stands still for another job; None while it does not."""
 
 
 class DependencyAnswer(Answer, frozen=True, kw_only=True):
@@ -201,6 +207,16 @@ class FailureAnswer(Answer, frozen=True, kw_only=True):
     text: str
 
 
+class InterruptionAnswer(Answer, frozen=True, kw_only=True):
+    """One moment in which it made way for another job, or another one for it."""
+
+    at_ms: int
+    other: str
+    """The other job, or jobs; empty where none is meant."""
+    position: int
+    text: str
+
+
 class ExplainAnswer(Answer, frozen=True, kw_only=True):
     """Why a job waits, or why it ran where and when it did: read from the log, all but the outlook."""
 
@@ -225,6 +241,8 @@ class ExplainAnswer(Answer, frozen=True, kw_only=True):
     placements_total: int
     failures: list[FailureAnswer]
     """Tasks that failed and have not succeeded since, each with its last failure; the newest ones."""
+    interruptions: list[InterruptionAnswer]
+    """For whom it made way, and who made way for it; the newest ones, then what is so now."""
     text: str
     """The same as sentences, one a line."""
     position: int

@@ -1,7 +1,7 @@
 """Answers about what a waiting job can look forward to."""
 
 from adapters.queries.answers.parts import Answer, ReasonAnswer
-from domain.forecast import Basis
+from domain.forecasting.forecast import Basis
 from domain.job.values import NodeSlots
 
 

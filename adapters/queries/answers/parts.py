@@ -46,4 +46,6 @@ class RequirementAnswer(Answer, frozen=True, kw_only=True):
     slots: int
     distinct_nodes: bool
     attributes: list[dict[str, Any]]
+    partition: str
+    """The partition it is limited to; empty for none."""
     text: str

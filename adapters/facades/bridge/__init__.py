@@ -1,0 +1,1 @@
+"""What facades share: an application behind each manager, its clock as local times, live objects watched."""

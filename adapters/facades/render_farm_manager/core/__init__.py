@@ -1,0 +1,1 @@
+"""The models, the interfaces and the manager of a render farm."""

@@ -1,0 +1,1 @@
+"""What jobs cost in energy, and where they cost least."""

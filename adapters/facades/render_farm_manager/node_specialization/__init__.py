@@ -1,0 +1,1 @@
+"""Which nodes suit which kind of job."""

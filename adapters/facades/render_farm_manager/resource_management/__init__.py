@@ -1,0 +1,1 @@
+"""How the farm is shared among clients."""

@@ -1,0 +1,1 @@
+"""Which jobs run where, by priority and deadline."""
