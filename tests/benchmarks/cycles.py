@@ -110,7 +110,7 @@ def _without_reasons() -> Iterator[None]:
     """Blocked shapes are still blocked, but nobody asks what they lack."""
     asked: Callable[..., tuple[Reason, ...]] = blockers.of_shape
     unasked = (Reason(ReasonCode.RESOURCES_SHORT),)
-    blockers.of_shape = lambda farm, index, segment, fitting: unasked
+    blockers.of_shape = lambda farm, index, requirement, fitting, sticky="": unasked
     try:
         yield
     finally:
